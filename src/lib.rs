@@ -1,1 +1,18 @@
-//! Brownout.
+//! Brownout: a chaos proxy that stands on the edges of a system, injects faults as a TOML experiment says, and tells from
+//! what it sees on the wire how the failure spread and whether the system came back.
+//!
+//! # Words
+//! **edge**: one listener in front of one upstream. **experiment**: one TOML file. **fault**: a named rule of it: where, who,
+//! when and what. **plan**: the compiled faults of one edge. **decision**: what is done to one exchange. **exchange**: one
+//! request and its response, or one connection on a TCP edge. **arm / heal**: put a fault in force, take it away.
+//! **phase**: baseline, fault, recovery. **expectation**: what must hold. **guardrail**: what stops a run. **run**,
+//! **journal**, **report**. **origin**: whose doing an outcome is: client, upstream, injected or internal.
+//!
+//! # Layers
+//! `cli → api · run · demo · report → control → proxy → http1 · net · telemetry → plan → model → fault → decision → units ·
+//! problem`: left may import right, never the reverse; `tests/layers.rs` keeps it.
+
+pub mod decision;
+pub mod fault;
+pub mod model;
+pub mod units;
