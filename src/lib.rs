@@ -16,5 +16,6 @@ pub mod control;
 pub mod decision;
 pub mod fault;
 pub mod model;
+pub mod plan;
 pub mod telemetry;
 pub mod units;

@@ -3,6 +3,8 @@
 //! `load` is the only user of the TOML parser; everything here holds checked types. Knows nothing of how an experiment is
 //! executed.
 
+pub mod pattern;
+
 use crate::decision::Protocol;
 use crate::fault::Fault;
 use crate::units::{Comparison, Name, Percent, Rate};
