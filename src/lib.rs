@@ -1,1 +1,3 @@
 //! Brownout.
+
+pub mod http1;
