@@ -15,6 +15,7 @@
 pub mod control;
 pub mod decision;
 pub mod fault;
+pub mod http1;
 pub mod model;
 pub mod plan;
 pub mod telemetry;
