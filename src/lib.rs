@@ -17,6 +17,7 @@ pub mod decision;
 pub mod fault;
 pub mod http1;
 pub mod model;
+pub mod net;
 pub mod plan;
 pub mod telemetry;
 pub mod units;
