@@ -3,11 +3,12 @@
 //! `httparse` splits a head into slices; everything a message means is decided here, strictly and on the
 //! raw bytes: what two readers could understand differently is refused, never repaired by guess.
 //!
-//! Invariants: no I/O, no clock, no allocation but into the caller's buffer; bytes that arrive in pieces
+//! Invariants (of all but `connection`, the socket side): no I/O, no clock, no allocation but into the caller's buffer; bytes that arrive in pieces
 //! give the same result as bytes that arrive at once; whatever is written parses again as the same
 //! message. Must not know: sockets, edges, faults, telemetry, any other module of this crate.
 
 mod body;
+pub mod connection;
 mod framing;
 mod from_map;
 mod head;
