@@ -4,10 +4,20 @@
 //! ([`EdgeRecorder`]), which a scrape adds up, and hands its exchanges in batches to the collector, which folds them into
 //! [`Window`]s and publishes them as [`Event`]s. Knows nothing of sockets or of how faults are carried out.
 
+mod collector;
 pub mod event;
+mod feed;
 pub mod histogram;
+mod hub;
+mod metrics;
+mod process;
+mod recorder;
+mod shard;
 pub mod window;
 
 pub use event::{Ending, Event, Exchange, Hit, Method, Origin, Stamped};
 pub use histogram::Histogram;
+pub use hub::{EdgeLabels, Telemetry};
+pub use recorder::{EdgeRecorder, Recorder};
+pub use shard::ConnectionOutcome;
 pub use window::{EdgeId, Window};
