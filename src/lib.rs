@@ -19,5 +19,6 @@ pub mod http1;
 pub mod model;
 pub mod net;
 pub mod plan;
+pub mod proxy;
 pub mod telemetry;
 pub mod units;

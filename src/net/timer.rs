@@ -146,6 +146,13 @@ impl std::os::fd::AsFd for Timer {
     }
 }
 
+/// Wakes everybody who waits with a deadline, to look at something else that has changed.
+pub fn wake_all() {
+    let wakers: Vec<_> =
+        WAITS.with_borrow_mut(|waits| waits.slots.iter_mut().filter_map(|w| w.waker.take()).collect());
+    wakers.into_iter().for_each(Waker::wake);
+}
+
 struct Delays {
     queue: BTreeMap<(Instant, u64), Waker>,
     last: u64,

@@ -143,6 +143,11 @@ impl Armed {
         self.healed.store(true, Ordering::Release);
     }
 
+    /// It is in force again, where it left off: its ordinals go on.
+    pub fn resume(&self) {
+        self.healed.store(false, Ordering::Release);
+    }
+
     /// Whether it is not in force any more.
     #[must_use]
     pub fn is_healed(&self) -> bool {
@@ -152,6 +157,15 @@ impl Armed {
     /// Someone could see it. Counted by the data path, at most once an exchange.
     pub fn hit(&self) {
         self.rule.totals.hit();
+    }
+
+    /// The listener was closed by it, and nobody can connect: matched, selected and hit once for each arming.
+    pub fn refused(&self) {
+        if self.tally.number() == 1 {
+            self.rule.totals.matched();
+            self.rule.totals.selected();
+            self.rule.totals.hit();
+        }
     }
 
     /// It was selected, but nobody could see it: its place under `max` is free again.
