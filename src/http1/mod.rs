@@ -19,6 +19,8 @@ mod refused;
 mod request;
 mod response;
 mod survey;
+#[cfg(test)]
+mod tests;
 
 pub use body::{Body, MAX_CHUNK_EXTENSION, MAX_TRAILERS, Scan, Step};
 pub use framing::{CHUNK_END, Framing, MAX_LENGTH, write_chunk, write_chunk_header, write_last_chunk};
