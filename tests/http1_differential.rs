@@ -3,6 +3,7 @@
 //! What we refuse may be anything to hyper: being stricter is the point. What we accept, hyper must read
 //! the same, down to where the next request starts, or the difference stands in [`EXPLAINED`]. And what
 //! we write, hyper must accept and read the same.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail where it stands")]
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -158,8 +159,7 @@ async fn read_by_hyper(bytes: &[u8]) -> Vec<Read> {
         .serve_connection(TokioIo::new(server), service);
     let mut answers = Vec::new();
     let (_, _) = tokio::join!(connection, client.read_to_end(&mut answers));
-    let seen = std::mem::take(&mut *seen.lock().unwrap());
-    seen
+    std::mem::take(&mut *seen.lock().unwrap())
 }
 
 // ---- comparing requests

@@ -307,3 +307,90 @@ impl Body {
         self.name_len = self.name_len.saturating_add(1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_tell_payload_from_framing() {
+        let mut body = Body::new(Framing::Chunked);
+        let bytes = b"5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nx: y\r\n\r\nnext";
+        let mut steps = Vec::new();
+        let mut at = 0;
+        loop {
+            let step = body.next(&bytes[at..]).unwrap();
+            steps.push((step.consumed, &bytes[at..][step.data], step.done));
+            at += step.consumed;
+            if step.done {
+                break;
+            }
+        }
+        assert_eq!(steps, [(12, &b"hello"[..], false), (6, b"!", false), (13, b"", true)]);
+        assert_eq!(&bytes[at..], b"next");
+        assert_eq!(body.next(b"next").unwrap(), Step { consumed: 0, data: 0..0, done: true });
+    }
+
+    #[test]
+    fn bytes_before_a_wrong_one_are_sound() {
+        let bytes = b"5\r\nhelloX";
+        let mut body = Body::new(Framing::Chunked);
+        assert_eq!(body.scan(bytes), Err(Refused::ChunkEnd));
+        assert_eq!(body.sound(), 8);
+        assert_eq!(body.next(b"\n"), Err(Refused::ChunkEnd));
+        let mut body = Body::new(Framing::Chunked);
+        assert_eq!(body.next(bytes).unwrap(), Step { consumed: 8, data: 3..8, done: false });
+        assert_eq!(body.next(b"\rX").unwrap(), Step { consumed: 1, data: 1..1, done: false });
+        assert_eq!(body.next(b"X"), Err(Refused::ChunkEnd));
+        assert_eq!(body.next(b"X"), Err(Refused::ChunkEnd));
+    }
+
+    #[test]
+    fn bodies_end_where_their_framing_says() {
+        for (framing, bytes, consumed, payload, done, may_end) in [
+            (Framing::None, "abc", 0, 0, true, true),
+            (Framing::Length(0), "abc", 0, 0, true, true),
+            (Framing::Length(2), "abc", 2, 2, true, true),
+            (Framing::Length(3), "abc", 3, 3, true, true),
+            (Framing::Length(4), "abc", 3, 3, false, false),
+            (Framing::Close, "abc", 3, 3, false, true),
+            (Framing::Close, "", 0, 0, false, true),
+            (Framing::Chunked, "", 0, 0, false, false),
+            (Framing::Chunked, "3\r\nabc", 6, 3, false, false),
+            (Framing::Chunked, "3\r\nabc\r\n0\r\n", 11, 3, false, false),
+            (Framing::Chunked, "3\r\nabc\r\n0\r\n\r\nx", 13, 3, true, true),
+        ] {
+            let mut body = Body::new(framing);
+            let scan = body.scan(bytes.as_bytes()).unwrap();
+            assert_eq!(scan, Scan { consumed, payload, done }, "{framing:?} {bytes}");
+            assert_eq!((body.eof().is_ok(), body.is_done()), (may_end, done), "{framing:?} {bytes}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_known_for_lengths() {
+        let mut body = Body::new(Framing::Length(10));
+        assert_eq!(body.remaining(), Some(10));
+        body.scan(b"abc").unwrap();
+        assert_eq!(body.remaining(), Some(7));
+        assert_eq!(Body::new(Framing::None).remaining(), Some(0));
+        assert_eq!(Body::new(Framing::Chunked).remaining(), None);
+        assert_eq!(Body::new(Framing::Close).remaining(), None);
+    }
+
+    #[test]
+    fn overhead_is_bounded_but_small_chunks_are_fine() {
+        let mut body = Body::new(Framing::Chunked);
+        for _ in 0..100_000 {
+            body.scan(b"1;ab=cd\r\nx\r\n").unwrap();
+        }
+        let long = format!("1;{}\r\nx\r\n", "a".repeat(255));
+        let refused = (0..100).find_map(|_| body.scan(long.as_bytes()).err());
+        assert_eq!(refused, Some(Refused::ChunkExtension));
+    }
+
+    #[test]
+    fn a_held_body_is_small() {
+        assert!(size_of::<Body>() <= 72);
+    }
+}
