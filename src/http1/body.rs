@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::Refused;
 use super::framing::{Framing, MAX_LENGTH};
 use super::head::MAX_FIELDS;
-use super::names::{LONGEST_FORBIDDEN, is_forbidden_trailer, is_token_byte, is_value_byte};
+use super::names::{LONGEST_FORBIDDEN, is_forbidden_trailer, is_token_byte, is_value_byte, trim};
 
 /// The longest extension of one chunk, from its `;` on.
 pub const MAX_CHUNK_EXTENSION: u16 = 256;
@@ -28,6 +28,8 @@ pub struct Step {
     pub consumed: usize,
     /// Which of them are payload; at most one stretch a step.
     pub data: Range<usize>,
+    /// Which of them are trailers, the empty line at their end included; see [`trailer_fields`].
+    pub trailers: Range<usize>,
     /// The message ends here.
     pub done: bool,
 }
@@ -67,6 +69,21 @@ enum At {
     TrailerLf,
     /// After the CR of the empty line.
     EndLf,
+}
+
+impl At {
+    fn is_in_trailers(self) -> bool {
+        matches!(self, Self::Trailer | Self::TrailerName | Self::TrailerValue | Self::TrailerLf | Self::EndLf)
+    }
+}
+
+/// The fields in a section of trailers that went by as [`Step::trailers`], put together again.
+pub fn trailer_fields(section: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
+    section.split(|&byte| byte == b'\n').filter_map(|line| {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let name = std::str::from_utf8(&line[..colon]).ok()?;
+        Some((name, trim(line[colon + 1..].strip_suffix(b"\r")?)))
+    })
 }
 
 /// Follows the framing of a body that passes by; never copies, never allocates.
@@ -122,6 +139,7 @@ impl Body {
     pub fn next(&mut self, bytes: &[u8]) -> Result<Step, Refused> {
         let mut consumed = 0;
         let mut data = 0..0;
+        let mut trailers = None;
         while let Some(&byte) = bytes.get(consumed) {
             match self.at {
                 At::Done => break,
@@ -140,8 +158,13 @@ impl Body {
                     }
                     break;
                 }
-                _ => match self.framing_byte(byte) {
-                    Ok(()) => consumed += 1,
+                at => match self.framing_byte(byte) {
+                    Ok(()) => {
+                        if at.is_in_trailers() {
+                            trailers = trailers.or(Some(consumed));
+                        }
+                        consumed += 1;
+                    }
                     Err(refused) if consumed == 0 => return Err(refused),
                     Err(_) => break, // comes again as the first byte of the next step
                 },
@@ -150,7 +173,8 @@ impl Body {
         if data.is_empty() {
             data = consumed..consumed;
         }
-        Ok(Step { consumed, data, done: self.at == At::Done })
+        let trailers = trailers.unwrap_or(consumed)..consumed;
+        Ok(Step { consumed, data, trailers, done: self.at == At::Done })
     }
 
     /// For bytes that are passed through: how many of them belong to the message, how many of those are
@@ -320,6 +344,9 @@ mod tests {
         let mut at = 0;
         loop {
             let step = body.next(&bytes[at..]).unwrap();
+            let section = &bytes[at..][step.trailers];
+            let fields: Vec<_> = trailer_fields(section).collect();
+            assert_eq!(fields, if step.done { vec![("x", &b"y"[..])] } else { vec![] });
             steps.push((step.consumed, &bytes[at..][step.data], step.done));
             at += step.consumed;
             if step.done {
@@ -328,7 +355,7 @@ mod tests {
         }
         assert_eq!(steps, [(12, &b"hello"[..], false), (6, b"!", false), (13, b"", true)]);
         assert_eq!(&bytes[at..], b"next");
-        assert_eq!(body.next(b"next").unwrap(), Step { consumed: 0, data: 0..0, done: true });
+        assert_eq!(body.next(b"next").unwrap(), Step { consumed: 0, data: 0..0, trailers: 0..0, done: true });
     }
 
     #[test]
@@ -339,8 +366,8 @@ mod tests {
         assert_eq!(body.sound(), 8);
         assert_eq!(body.next(b"\n"), Err(Refused::ChunkEnd));
         let mut body = Body::new(Framing::Chunked);
-        assert_eq!(body.next(bytes).unwrap(), Step { consumed: 8, data: 3..8, done: false });
-        assert_eq!(body.next(b"\rX").unwrap(), Step { consumed: 1, data: 1..1, done: false });
+        assert_eq!(body.next(bytes).unwrap(), Step { consumed: 8, data: 3..8, trailers: 8..8, done: false });
+        assert_eq!(body.next(b"\rX").unwrap(), Step { consumed: 1, data: 1..1, trailers: 1..1, done: false });
         assert_eq!(body.next(b"X"), Err(Refused::ChunkEnd));
         assert_eq!(body.next(b"X"), Err(Refused::ChunkEnd));
     }

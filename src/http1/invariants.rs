@@ -5,8 +5,8 @@
 
 use super::{
     Body, Forwarded, Framing, HostRule, Limits, Outgoing, Refused, RequestHead, ResponseHead, Returning,
-    Version, is_worth_parsing, parse_request, parse_response, slots, write_chunk, write_last_chunk,
-    write_request, write_response,
+    Version, is_worth_parsing, parse_request, parse_response, slots, trailer_fields, write_chunk,
+    write_last_chunk, write_request, write_response,
 };
 
 /// Fields as they were read.
@@ -164,6 +164,12 @@ fn written_request_is_sound(head: &RequestHead<'_, '_>, how: &Outgoing<'_>) {
     assert_eq!(count(again.fields, "upgrade"), usize::from(tunnel));
     let ours = ["host", "expect", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "via"];
     same_fields(head.fields, again.fields, &ours);
+    let mut sent = again.fields.iter();
+    let all_sent = head
+        .end_to_end()
+        .filter(|field| !field.name.eq_ignore_ascii_case("x-forwarded-for"))
+        .all(|field| sent.any(|other| other == field));
+    assert!(all_sent, "something meant for the recipient was lost");
     if how.forwarded.is_some() {
         assert_eq!(count(again.fields, "x-forwarded-for"), 1);
         assert!(again.header("x-forwarded-for").is_some_and(|value| value.ends_with(b"192.0.2.7")));
@@ -373,6 +379,8 @@ pub struct Passed {
     pub consumed: usize,
     /// Its payload.
     pub payload: Vec<u8>,
+    /// Its trailers, as they stood.
+    pub trailers: Vec<u8>,
     /// Whether it ended, or why not.
     pub end: Result<bool, Refused>,
 }
@@ -381,7 +389,8 @@ pub struct Passed {
 #[must_use]
 pub fn pass(framing: Framing, bytes: &[u8], sizes: &[usize]) -> Passed {
     let mut body = Body::new(framing);
-    let mut passed = Passed { consumed: 0, payload: Vec::new(), end: Ok(body.is_done()) };
+    let mut passed =
+        Passed { consumed: 0, payload: Vec::new(), trailers: Vec::new(), end: Ok(body.is_done()) };
     let mut sizes = sizes.iter().cycle();
     let mut rest = bytes;
     while !rest.is_empty() && passed.end == Ok(false) {
@@ -395,6 +404,7 @@ pub fn pass(framing: Framing, bytes: &[u8], sizes: &[usize]) -> Passed {
                     assert_eq!(step.done, body.is_done());
                     passed.consumed += step.consumed;
                     passed.payload.extend_from_slice(&piece[step.data]);
+                    passed.trailers.extend_from_slice(&piece[step.trailers]);
                     passed.end = Ok(step.done);
                     piece = &piece[step.consumed..];
                 }
@@ -430,6 +440,21 @@ pub fn body(bytes: &[u8]) {
         (outcome, end) => assert_eq!(outcome.err(), end.err()),
     }
     assert_eq!(scanned.sound(), whole.consumed);
+    if whole.end == Ok(true) && framing == Framing::Chunked {
+        let mut trailers = Vec::new();
+        for (name, value) in trailer_fields(&whole.trailers) {
+            trailers.extend_from_slice(format!("{name}: ").as_bytes());
+            trailers.extend_from_slice(value);
+            trailers.extend_from_slice(b"\r\n");
+        }
+        trailers.extend_from_slice(b"\r\n");
+        let mut again = b"0\r\n".to_vec();
+        again.extend_from_slice(&trailers);
+        assert_eq!(pass(framing, &again, &[1]).trailers, trailers);
+        let lines = whole.trailers.iter().filter(|&&byte| byte == b'\n').count();
+        assert_eq!(lines, trailers.iter().filter(|&&byte| byte == b'\n').count());
+        assert!(rest[..whole.consumed].ends_with(&whole.trailers));
+    }
     if whole.end == Ok(true) {
         let mut again = Vec::new();
         for chunk in whole.payload.chunks(usize::from(*length) + 1) {
@@ -437,6 +462,14 @@ pub fn body(bytes: &[u8]) {
         }
         write_last_chunk(&mut again);
         let passed = pass(Framing::Chunked, &again, &[usize::MAX]);
-        assert_eq!(passed, Passed { consumed: again.len(), payload: whole.payload, end: Ok(true) });
+        assert_eq!(
+            passed,
+            Passed {
+                consumed: again.len(),
+                payload: whole.payload,
+                trailers: b"\r\n".to_vec(),
+                end: Ok(true)
+            }
+        );
     }
 }

@@ -42,7 +42,7 @@ pub struct RequestHead<'h, 'b> {
     survey: Survey<'b>,
 }
 
-impl<'b> RequestHead<'_, 'b> {
+impl<'h, 'b> RequestHead<'h, 'b> {
     /// The target without its query.
     #[must_use]
     pub fn path(&self) -> &'b str {
@@ -59,6 +59,12 @@ impl<'b> RequestHead<'_, 'b> {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'b [u8]> {
         self.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+    }
+
+    /// The fields that are meant for the recipient: without hop-by-hop ones, those that Connection names,
+    /// Host, Expect and framing. For whoever sends the request on as something else than HTTP/1.1.
+    pub fn end_to_end(&self) -> impl Iterator<Item = &'h Header<'b>> {
+        Survey::rest(self.fields, self.survey.skip | self.survey.hosts | self.survey.expects)
     }
 
     /// Whom the request is for, as the client said it.

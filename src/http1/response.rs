@@ -35,11 +35,18 @@ pub struct ResponseHead<'h, 'b> {
     survey: Survey<'b>,
 }
 
-impl<'b> ResponseHead<'_, 'b> {
+impl<'h, 'b> ResponseHead<'h, 'b> {
     /// The first field of this name, in any case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'b [u8]> {
         self.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+    }
+
+    /// The fields that are meant for the recipient: without hop-by-hop ones, those that Connection names,
+    /// and framing ([`ResponseHead::announced_length`] has the length). For whoever passes the answer on
+    /// as something else than HTTP/1.1.
+    pub fn end_to_end(&self) -> impl Iterator<Item = &'h Header<'b>> {
+        Survey::rest(self.fields, self.survey.skip)
     }
 
     /// Whether this is an interim answer: another one follows. 101 is not.
