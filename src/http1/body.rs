@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::Refused;
 use super::framing::{Framing, MAX_LENGTH};
 use super::head::MAX_FIELDS;
-use super::names::{LONGEST_FORBIDDEN, is_forbidden_trailer, is_token_byte, is_value_byte};
+use super::names::{LONGEST_FORBIDDEN, is_forbidden_trailer, is_token_byte, is_value_byte, trim};
 
 /// The longest extension of one chunk, from its `;` on.
 pub const MAX_CHUNK_EXTENSION: u16 = 256;
@@ -28,6 +28,8 @@ pub struct Step {
     pub consumed: usize,
     /// Which of them are payload; at most one stretch a step.
     pub data: Range<usize>,
+    /// Which of them are trailers, the empty line at their end included; see [`trailer_fields`].
+    pub trailers: Range<usize>,
     /// The message ends here.
     pub done: bool,
 }
@@ -67,6 +69,21 @@ enum At {
     TrailerLf,
     /// After the CR of the empty line.
     EndLf,
+}
+
+impl At {
+    fn is_in_trailers(self) -> bool {
+        matches!(self, Self::Trailer | Self::TrailerName | Self::TrailerValue | Self::TrailerLf | Self::EndLf)
+    }
+}
+
+/// The fields in a section of trailers that went by as [`Step::trailers`], put together again.
+pub fn trailer_fields(section: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
+    section.split(|&byte| byte == b'\n').filter_map(|line| {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let name = std::str::from_utf8(&line[..colon]).ok()?;
+        Some((name, trim(line[colon + 1..].strip_suffix(b"\r")?)))
+    })
 }
 
 /// Follows the framing of a body that passes by; never copies, never allocates.
@@ -122,6 +139,7 @@ impl Body {
     pub fn next(&mut self, bytes: &[u8]) -> Result<Step, Refused> {
         let mut consumed = 0;
         let mut data = 0..0;
+        let mut trailers = None;
         while let Some(&byte) = bytes.get(consumed) {
             match self.at {
                 At::Done => break,
@@ -140,8 +158,13 @@ impl Body {
                     }
                     break;
                 }
-                _ => match self.framing_byte(byte) {
-                    Ok(()) => consumed += 1,
+                at => match self.framing_byte(byte) {
+                    Ok(()) => {
+                        if at.is_in_trailers() {
+                            trailers = trailers.or(Some(consumed));
+                        }
+                        consumed += 1;
+                    }
                     Err(refused) if consumed == 0 => return Err(refused),
                     Err(_) => break, // comes again as the first byte of the next step
                 },
@@ -150,7 +173,8 @@ impl Body {
         if data.is_empty() {
             data = consumed..consumed;
         }
-        Ok(Step { consumed, data, done: self.at == At::Done })
+        let trailers = trailers.unwrap_or(consumed)..consumed;
+        Ok(Step { consumed, data, trailers, done: self.at == At::Done })
     }
 
     /// For bytes that are passed through: how many of them belong to the message, how many of those are
@@ -305,5 +329,95 @@ impl Body {
             *place = if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
         }
         self.name_len = self.name_len.saturating_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_tell_payload_from_framing() {
+        let mut body = Body::new(Framing::Chunked);
+        let bytes = b"5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nx: y\r\n\r\nnext";
+        let mut steps = Vec::new();
+        let mut at = 0;
+        loop {
+            let step = body.next(&bytes[at..]).unwrap();
+            let section = &bytes[at..][step.trailers];
+            let fields: Vec<_> = trailer_fields(section).collect();
+            assert_eq!(fields, if step.done { vec![("x", &b"y"[..])] } else { vec![] });
+            steps.push((step.consumed, &bytes[at..][step.data], step.done));
+            at += step.consumed;
+            if step.done {
+                break;
+            }
+        }
+        assert_eq!(steps, [(12, &b"hello"[..], false), (6, b"!", false), (13, b"", true)]);
+        assert_eq!(&bytes[at..], b"next");
+        assert_eq!(body.next(b"next").unwrap(), Step { consumed: 0, data: 0..0, trailers: 0..0, done: true });
+    }
+
+    #[test]
+    fn bytes_before_a_wrong_one_are_sound() {
+        let bytes = b"5\r\nhelloX";
+        let mut body = Body::new(Framing::Chunked);
+        assert_eq!(body.scan(bytes), Err(Refused::ChunkEnd));
+        assert_eq!(body.sound(), 8);
+        assert_eq!(body.next(b"\n"), Err(Refused::ChunkEnd));
+        let mut body = Body::new(Framing::Chunked);
+        assert_eq!(body.next(bytes).unwrap(), Step { consumed: 8, data: 3..8, trailers: 8..8, done: false });
+        assert_eq!(body.next(b"\rX").unwrap(), Step { consumed: 1, data: 1..1, trailers: 1..1, done: false });
+        assert_eq!(body.next(b"X"), Err(Refused::ChunkEnd));
+        assert_eq!(body.next(b"X"), Err(Refused::ChunkEnd));
+    }
+
+    #[test]
+    fn bodies_end_where_their_framing_says() {
+        for (framing, bytes, consumed, payload, done, may_end) in [
+            (Framing::None, "abc", 0, 0, true, true),
+            (Framing::Length(0), "abc", 0, 0, true, true),
+            (Framing::Length(2), "abc", 2, 2, true, true),
+            (Framing::Length(3), "abc", 3, 3, true, true),
+            (Framing::Length(4), "abc", 3, 3, false, false),
+            (Framing::Close, "abc", 3, 3, false, true),
+            (Framing::Close, "", 0, 0, false, true),
+            (Framing::Chunked, "", 0, 0, false, false),
+            (Framing::Chunked, "3\r\nabc", 6, 3, false, false),
+            (Framing::Chunked, "3\r\nabc\r\n0\r\n", 11, 3, false, false),
+            (Framing::Chunked, "3\r\nabc\r\n0\r\n\r\nx", 13, 3, true, true),
+        ] {
+            let mut body = Body::new(framing);
+            let scan = body.scan(bytes.as_bytes()).unwrap();
+            assert_eq!(scan, Scan { consumed, payload, done }, "{framing:?} {bytes}");
+            assert_eq!((body.eof().is_ok(), body.is_done()), (may_end, done), "{framing:?} {bytes}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_known_for_lengths() {
+        let mut body = Body::new(Framing::Length(10));
+        assert_eq!(body.remaining(), Some(10));
+        body.scan(b"abc").unwrap();
+        assert_eq!(body.remaining(), Some(7));
+        assert_eq!(Body::new(Framing::None).remaining(), Some(0));
+        assert_eq!(Body::new(Framing::Chunked).remaining(), None);
+        assert_eq!(Body::new(Framing::Close).remaining(), None);
+    }
+
+    #[test]
+    fn overhead_is_bounded_but_small_chunks_are_fine() {
+        let mut body = Body::new(Framing::Chunked);
+        for _ in 0..100_000 {
+            body.scan(b"1;ab=cd\r\nx\r\n").unwrap();
+        }
+        let long = format!("1;{}\r\nx\r\n", "a".repeat(255));
+        let refused = (0..100).find_map(|_| body.scan(long.as_bytes()).err());
+        assert_eq!(refused, Some(Refused::ChunkExtension));
+    }
+
+    #[test]
+    fn a_held_body_is_small() {
+        assert!(size_of::<Body>() <= 72);
     }
 }

@@ -158,3 +158,82 @@ fn write_joined(
         out.extend_from_slice(b"\r\n");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::super::{Forwarded, HostRule};
+    use super::*;
+
+    const PLAIN: Outgoing<'static> =
+        Outgoing { host: HostRule::Keep { fallback: "up" }, forwarded: None, upgrade: true, expect: true };
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn a_map_becomes_a_head() {
+        let headers = map(&[
+            ("host", "a"),
+            ("x", "1"),
+            ("cookie", "a=b"),
+            ("x", "2"),
+            ("cookie", "c=d"),
+            ("te", "trailers"),
+            ("x-forwarded-for", "1"),
+            ("connection", "gone, cookie"),
+            ("gone", "3"),
+            ("upgrade", "h2c"),
+            ("content-length", "5"),
+            ("expect", "100-continue"),
+        ]);
+        let forwarded = Some(Forwarded { peer_ip: "::1", proto: "https" });
+        let how = Outgoing { forwarded, ..PLAIN };
+        let mut out = Vec::new();
+        write_request_from(&Method::POST, "/x?y", &headers, Framing::Length(5), &how, &mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "POST /x?y HTTP/1.1\r\nHost: a\r\nx: 1\r\nx: 2\r\ncookie: a=b; c=d\r\nContent-Length: 5\r\n\
+             X-Forwarded-For: 1, ::1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: a\r\nVia: 2.0 brownout\r\n\
+             TE: trailers\r\nExpect: 100-continue\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_one_message_is_refused() {
+        let (get, none) = (Method::GET, Framing::None);
+        let connect = Method::CONNECT;
+        for (method, target, fields, framing, refused) in [
+            (&connect, "/", &[][..], none, Refused::Connect),
+            (&get, "x", &[], none, Refused::TargetForm),
+            (&get, "*", &[], none, Refused::TargetForm),
+            (&get, "", &[], none, Refused::TargetForm),
+            (&get, "/ HTTP/1.1\r\nX: y", &[], none, Refused::TargetBytes),
+            (&get, "/", &[("host", "a"), ("host", "a")], none, Refused::ManyHosts),
+            (&get, "/", &[("host", "a b")], none, Refused::BadHost),
+            (&get, "/", &[("host", "")], none, Refused::BadHost),
+            (&get, "/", &[("transfer-encoding", "chunked")], Framing::Chunked, Refused::BadCoding),
+            (&get, "/", &[("content-length", "5")], Framing::Chunked, Refused::BadLength),
+            (&get, "/", &[("content-length", "5")], none, Refused::BadLength),
+            (
+                &get,
+                "/",
+                &[("content-length", "5"), ("content-length", "5")],
+                Framing::Length(5),
+                Refused::ManyLengths,
+            ),
+            (&get, "/", &[("content_length", "5")], none, Refused::Lookalike),
+            (&get, "/", &[("expect", "x")], none, Refused::BadExpect),
+            (&get, "/", &[], Framing::Close, Refused::BadLength),
+        ] {
+            let mut out = b"before".to_vec();
+            let outcome = write_request_from(method, target, &map(fields), framing, &PLAIN, &mut out);
+            assert_eq!((outcome, &out[..]), (Err(refused), &b"before"[..]), "{target} {fields:?}");
+        }
+    }
+}

@@ -20,8 +20,10 @@ mod refused;
 mod request;
 mod response;
 mod survey;
+#[cfg(test)]
+mod tests;
 
-pub use body::{Body, MAX_CHUNK_EXTENSION, MAX_TRAILERS, Scan, Step};
+pub use body::{Body, MAX_CHUNK_EXTENSION, MAX_TRAILERS, Scan, Step, trailer_fields};
 pub use framing::{CHUNK_END, Framing, MAX_LENGTH, write_chunk, write_chunk_header, write_last_chunk};
 pub use from_map::write_request_from;
 pub use head::{Limits, MAX_FIELDS, Slots, Version, is_worth_parsing, slots};

@@ -42,7 +42,7 @@ pub struct RequestHead<'h, 'b> {
     survey: Survey<'b>,
 }
 
-impl<'b> RequestHead<'_, 'b> {
+impl<'h, 'b> RequestHead<'h, 'b> {
     /// The target without its query.
     #[must_use]
     pub fn path(&self) -> &'b str {
@@ -59,6 +59,12 @@ impl<'b> RequestHead<'_, 'b> {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'b [u8]> {
         self.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+    }
+
+    /// The fields that are meant for the recipient: without hop-by-hop ones, those that Connection names,
+    /// Host, Expect and framing. For whoever sends the request on as something else than HTTP/1.1.
+    pub fn end_to_end(&self) -> impl Iterator<Item = &'h Header<'b>> {
+        Survey::rest(self.fields, self.survey.skip | self.survey.hosts | self.survey.expects)
     }
 
     /// Whom the request is for, as the client said it.
@@ -331,4 +337,183 @@ pub(super) fn write_start(method: &str, target: &str, host: &[u8], out: &mut Vec
     out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
     out.extend_from_slice(host);
     out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::slots;
+    use super::*;
+
+    const PLAIN: Outgoing<'static> =
+        Outgoing { host: HostRule::Keep { fallback: "up" }, forwarded: None, upgrade: false, expect: false };
+
+    fn with_head<T>(text: &str, look: impl FnOnce(&RequestHead<'_, '_>) -> T) -> T {
+        let mut slots = slots();
+        look(&parse_request(text.as_bytes(), &mut slots, &Limits::default()).unwrap().unwrap())
+    }
+
+    fn written(text: &str, how: &Outgoing<'_>) -> String {
+        with_head(text, |head| {
+            let mut out = Vec::new();
+            write_request(head, how, &mut out);
+            String::from_utf8(out).unwrap()
+        })
+    }
+
+    #[test]
+    fn a_request_is_read() {
+        let text =
+            "\r\nPUT /a/b?c=d?e HTTP/1.1\r\nhost: x:80\r\nContent-Length: 7\r\nA: 1\r\na: 2\r\n\r\nbody";
+        with_head(text, |head| {
+            assert_eq!((head.method, head.target), ("PUT", "/a/b?c=d?e"));
+            assert_eq!((head.path(), head.query()), ("/a/b", Some("c=d?e")));
+            assert_eq!((head.host, head.authority), (Some(&b"x:80"[..]), None));
+            assert_eq!((head.version, head.framing), (Version::Http11, Framing::Length(7)));
+            assert_eq!((head.header("a"), head.header("b")), (Some(&b"1"[..]), None));
+            assert_eq!((head.len, head.fields.len(), head.keep_alive), (text.len() - 4, 4, true));
+        });
+    }
+
+    #[test]
+    fn targets_become_origin_form() {
+        for (line, target, authority) in [
+            ("GET / HTTP/1.1", "/", None),
+            ("GET //b HTTP/1.1", "//b", None),
+            ("GET http://b HTTP/1.1", "/", Some("b")),
+            ("GET http://b/ HTTP/1.1", "/", Some("b")),
+            ("GET HTTPS://b:1/c?d HTTP/1.1", "/c?d", Some("b:1")),
+            ("GET /http://b HTTP/1.1", "/http://b", None),
+            ("OPTIONS * HTTP/1.1", "*", None),
+            ("OPTIONS http://b HTTP/1.1", "*", Some("b")),
+            ("OPTIONS http://b/ HTTP/1.1", "/", Some("b")),
+        ] {
+            with_head(&format!("{line}\r\nHost: a\r\n\r\n"), |head| {
+                assert_eq!((head.target, head.authority), (target, authority), "{line}");
+            });
+        }
+    }
+
+    #[test]
+    fn connections_stay_or_end() {
+        for (version, connection, stays) in [
+            ("1.1", "", true),
+            ("1.1", "Connection: keep-alive\r\n", true),
+            ("1.1", "Connection: CLOSE\r\n", false),
+            ("1.1", "Connection: keep-alive\r\nConnection: x, close\r\n", false),
+            ("1.1", "Proxy-Connection: close\r\n", true),
+            ("1.0", "", false),
+            ("1.0", "Connection: Keep-Alive\r\n", true),
+            ("1.0", "Connection: keep-alive, close\r\n", false),
+            ("1.0", "Proxy-Connection: keep-alive\r\n", false),
+        ] {
+            with_head(&format!("GET / HTTP/{version}\r\nHost: a\r\n{connection}\r\n"), |head| {
+                assert_eq!(head.keep_alive, stays, "{version} {connection}");
+            });
+        }
+    }
+
+    #[test]
+    fn wishes_are_heard_where_they_may_be_granted() {
+        let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+        for (start, fields, wanted, expects) in [
+            ("GET / HTTP/1.1", upgrade.to_owned(), true, false),
+            ("GET / HTTP/1.1", format!("{upgrade}Content-Length: 0\r\n"), true, false),
+            ("GET / HTTP/1.0", upgrade.to_owned(), false, false),
+            ("POST / HTTP/1.1", format!("{upgrade}Content-Length: 5\r\n"), false, false),
+            ("POST / HTTP/1.1", format!("{upgrade}Transfer-Encoding: chunked\r\n"), false, false),
+            ("GET / HTTP/1.1", "Upgrade: websocket\r\n".to_owned(), false, false),
+            ("GET / HTTP/1.1", "Connection: upgrade\r\n".to_owned(), false, false),
+            ("GET / HTTP/1.1", format!("{upgrade}Upgrade: x\r\n"), false, false),
+            ("GET / HTTP/1.1", "Connection: upgrade\r\nUpgrade: x, H2C\r\n".to_owned(), false, false),
+            ("GET / HTTP/1.1", "Connection: upgrade\r\nUpgrade: ,\r\n".to_owned(), false, false),
+            ("POST / HTTP/1.1", "Expect: 100-continue\r\nContent-Length: 5\r\n".to_owned(), false, true),
+            ("POST / HTTP/1.1", "Expect: 100-continue\r\nContent-Length: 0\r\n".to_owned(), false, false),
+            (
+                "POST / HTTP/1.1",
+                "Expect: 100-CONTINUE\r\nTransfer-Encoding: chunked\r\n".to_owned(),
+                false,
+                true,
+            ),
+            ("POST / HTTP/1.0", "Expect: 100-continue\r\nContent-Length: 5\r\n".to_owned(), false, false),
+            ("GET / HTTP/1.1", "Expect: 100-continue\r\n".to_owned(), false, false),
+        ] {
+            with_head(&format!("{start}\r\nHost: a\r\n{fields}\r\n"), |head| {
+                assert_eq!(
+                    (head.upgrade.is_some(), head.expect_continue),
+                    (wanted, expects),
+                    "{start} {fields}"
+                );
+            });
+        }
+    }
+
+    #[test]
+    fn what_is_for_this_hop_stays_here() {
+        let text = "GET / HTTP/1.0\r\nA: 1\r\nConnection: b, Cookie, x-forwarded-for, Host, close\r\nB: 2\r\nC: 3\r\n\
+            Keep-Alive: 5\r\nD:4\r\nTE: gzip, trailers;q=1, Trailers\r\nProxy-Authorization: x\r\nb: 5\r\n\
+            Cookie: c\r\nTrailer: t\r\nUpgrade: x\r\nHTTP2-Settings: y\r\nExpect: 100-continue\r\n\r\n";
+        assert_eq!(
+            written(text, &Outgoing { upgrade: true, expect: true, ..PLAIN }),
+            "GET / HTTP/1.1\r\nHost: up\r\nA: 1\r\nC: 3\r\nD: 4\r\nCookie: c\r\nTrailer: t\r\nTE: trailers\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn the_upstream_hears_who_asked() {
+        let forwarded = Some(Forwarded { peer_ip: "192.0.2.7", proto: "http" });
+        let text = "GET http://b/ HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1\r\nx-forwarded-for:\r\nX: y\r\n\
+            X-Forwarded-For: 2, 3\r\nVia: 1.1 z\r\n\r\n";
+        assert_eq!(
+            written(text, &Outgoing { host: HostRule::Replace("up:1"), forwarded, ..PLAIN }),
+            "GET / HTTP/1.1\r\nHost: up:1\r\nX: y\r\nVia: 1.1 z\r\nX-Forwarded-For: 1, 2, 3, 192.0.2.7\r\n\
+             X-Forwarded-Proto: http\r\nX-Forwarded-Host: b\r\nVia: 1.1 brownout\r\n\r\n"
+        );
+        let text = "GET / HTTP/1.0\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: c\r\n\r\n";
+        assert_eq!(
+            written(text, &Outgoing { forwarded, ..PLAIN }),
+            "GET / HTTP/1.1\r\nHost: up\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: c\r\n\
+             X-Forwarded-For: 192.0.2.7\r\nVia: 1.0 brownout\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn bodies_and_wishes_are_announced_anew() {
+        let text = "POST / HTTP/1.1\r\ncontent-length: 5\r\nHost: a\r\nExpect: 100-Continue\r\nX: y\r\n\r\n";
+        assert_eq!(
+            written(text, &Outgoing { expect: true, ..PLAIN }),
+            "POST / HTTP/1.1\r\nHost: a\r\nX: y\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+        );
+        let text =
+            "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: keep-alive, upgrade\r\n\r\n";
+        assert_eq!(
+            written(text, &Outgoing { upgrade: true, ..PLAIN }),
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        );
+        assert_eq!(written(text, &PLAIN), "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let text = "POST / HTTP/1.1\r\nHost: a\r\ntransfer-encoding: CHUNKED\r\n\r\n";
+        assert_eq!(written(text, &PLAIN), "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    }
+
+    #[test]
+    fn limits_are_met_before_the_end() {
+        let limits = Limits { head: 100, fields: 2, target: 10 };
+        for (text, refused) in [
+            ("GET /123456789".to_owned(), None),
+            ("GET /1234567890".to_owned(), Some(Refused::TargetTooLong)),
+            ("GET /1234567890 HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), Some(Refused::TargetTooLong)),
+            (format!("GET / HTTP/1.1\r\nHost: {}", "a".repeat(77)), None),
+            (format!("GET / HTTP/1.1\r\nHost: {}", "a".repeat(78)), Some(Refused::HeadTooLarge)),
+            ("M".repeat(100), Some(Refused::HeadTooLarge)),
+            ("GET / HTTP/1.1\r\nHost: a\r\nX: y\r\nZ: z\r\n\r\n".to_owned(), Some(Refused::TooManyFields)),
+        ] {
+            let mut slots = slots();
+            let outcome = parse_request(text.as_bytes(), &mut slots, &limits);
+            assert_eq!(outcome.map(|head| assert!(head.is_none())).err(), refused, "{text}");
+        }
+        assert_eq!(Refused::TargetTooLong.status(), 414);
+        assert_eq!(Refused::HeadTooLarge.status(), 431);
+        assert_eq!(Refused::TooManyFields.status(), 431);
+        assert_eq!(Refused::UnsupportedVersion.status(), 505);
+        assert_eq!(Refused::LengthAndCoding.status(), 400);
+    }
 }

@@ -35,11 +35,18 @@ pub struct ResponseHead<'h, 'b> {
     survey: Survey<'b>,
 }
 
-impl<'b> ResponseHead<'_, 'b> {
+impl<'h, 'b> ResponseHead<'h, 'b> {
     /// The first field of this name, in any case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'b [u8]> {
         self.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+    }
+
+    /// The fields that are meant for the recipient: without hop-by-hop ones, those that Connection names,
+    /// and framing ([`ResponseHead::announced_length`] has the length). For whoever passes the answer on
+    /// as something else than HTTP/1.1.
+    pub fn end_to_end(&self) -> impl Iterator<Item = &'h Header<'b>> {
+        Survey::rest(self.fields, self.survey.skip)
     }
 
     /// Whether this is an interim answer: another one follows. 101 is not.
@@ -254,5 +261,154 @@ fn write_ending(head: &ResponseHead<'_, '_>, how: &Returning<'_>, out: &mut Vec<
         _ if !how.keep_alive || framing == Framing::Close => out.extend_from_slice(b"Connection: close\r\n"),
         Version::Http10 => out.extend_from_slice(b"Connection: keep-alive\r\n"),
         Version::Http11 => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::slots;
+    use super::*;
+
+    const PLAIN: Returning<'static> = Returning {
+        client: Version::Http11,
+        keep_alive: true,
+        upgrade: false,
+        framing: Framing::None,
+        extra: &[],
+    };
+
+    fn with_head<T>(text: &str, method: &str, look: impl FnOnce(&ResponseHead<'_, '_>) -> T) -> T {
+        let mut slots = slots();
+        look(&parse_response(text.as_bytes(), &mut slots, &Limits::default(), method).unwrap().unwrap())
+    }
+
+    fn written(text: &str, method: &str, how: &Returning<'_>) -> String {
+        with_head(text, method, |head| {
+            let mut out = Vec::new();
+            write_response(head, how, &mut out);
+            String::from_utf8(out).unwrap()
+        })
+    }
+
+    #[test]
+    fn the_end_of_a_body_is_known_from_method_status_and_fields() {
+        let length = "Content-Length: 5\r\n";
+        let chunked = "Transfer-Encoding: chunked\r\n";
+        for (start, fields, method, framing, stays) in [
+            ("HTTP/1.1 200 OK", length, "GET", Framing::Length(5), true),
+            ("HTTP/1.1 200 OK", chunked, "GET", Framing::Chunked, true),
+            ("HTTP/1.1 200 OK", "", "GET", Framing::Close, false),
+            ("HTTP/1.1 200 OK", length, "HEAD", Framing::None, true),
+            ("HTTP/1.1 200 OK", chunked, "HEAD", Framing::None, true),
+            ("HTTP/1.1 200 OK", "", "HEAD", Framing::None, true),
+            ("HTTP/1.1 204 No Content", "Content-Length: 0\r\n", "GET", Framing::None, true),
+            ("HTTP/1.1 304 Not Modified", length, "GET", Framing::None, true),
+            ("HTTP/1.1 304 Not Modified", chunked, "GET", Framing::None, true),
+            ("HTTP/1.1 103 Early Hints", "", "GET", Framing::None, true),
+            ("HTTP/1.0 200 OK", length, "GET", Framing::Length(5), false),
+            (
+                "HTTP/1.0 200 OK",
+                "Connection: keep-alive\r\nContent-Length: 5\r\n",
+                "GET",
+                Framing::Length(5),
+                true,
+            ),
+            ("HTTP/1.0 200 OK", "Connection: keep-alive\r\n", "GET", Framing::Close, false),
+            (
+                "HTTP/1.1 200 OK",
+                "Connection: close\r\nContent-Length: 5\r\n",
+                "GET",
+                Framing::Length(5),
+                false,
+            ),
+            ("HTTP/1.1 101 X", "Connection: upgrade\r\nUpgrade: x\r\n", "GET", Framing::None, false),
+        ] {
+            with_head(&format!("{start}\r\n{fields}\r\n"), method, |head| {
+                assert_eq!((head.framing, head.keep_alive), (framing, stays), "{start} {fields} {method}");
+            });
+        }
+    }
+
+    #[test]
+    fn reasons_are_kept() {
+        for (line, reason) in [
+            ("HTTP/1.1 200 Fine, thanks", "Fine, thanks"),
+            ("HTTP/1.1 200 ", ""),
+            ("HTTP/1.1 200", ""),
+            ("HTTP/1.1 200 Gr\u{fc}n", "Gr\u{fc}n"),
+            ("HTTP/1.1 200  a ", " a "),
+        ] {
+            with_head(&format!("{line}\r\nContent-Length: 0\r\n\r\n"), "GET", |head| {
+                assert_eq!((head.status, head.reason), (200, reason));
+            });
+        }
+    }
+
+    #[test]
+    fn a_switch_answers_what_was_asked() {
+        let text = "HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+        with_head(text, "GET", |head| {
+            assert!(head.upgrade && !head.is_interim());
+            assert!(head.switches_to(b"websocket") && head.switches_to(b"a, websocket"));
+            assert!(!head.switches_to(b"a") && !head.switches_to(b""));
+        });
+        assert_eq!(
+            written(text, "GET", &Returning { upgrade: true, ..PLAIN }),
+            "HTTP/1.1 101 X\r\nVia: 1.1 brownout\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn clients_hear_what_they_understand() {
+        let text =
+            "HTTP/1.0 200 OK\r\nA: 1\r\nConnection: b\r\nKeep-Alive: 5\r\nB: 2\r\nUpgrade: x\r\nC:3\r\n\r\n";
+        let old = Version::Http10;
+        let close = Framing::Close;
+        for (how, end) in [
+            (Returning { framing: close, ..PLAIN }, "Connection: close\r\n"),
+            (Returning { framing: Framing::Chunked, ..PLAIN }, "Transfer-Encoding: chunked\r\n"),
+            (
+                Returning { framing: Framing::Chunked, keep_alive: false, ..PLAIN },
+                "Transfer-Encoding: chunked\r\nConnection: close\r\n",
+            ),
+            (Returning { framing: Framing::Chunked, client: old, ..PLAIN }, "Connection: close\r\n"),
+            (
+                Returning { framing: Framing::Length(5), client: old, ..PLAIN },
+                "Content-Length: 5\r\nConnection: keep-alive\r\n",
+            ),
+            (Returning { framing: Framing::Length(5), ..PLAIN }, "Content-Length: 5\r\n"),
+        ] {
+            let start = "HTTP/1.1 200 OK\r\nA: 1\r\nC: 3\r\nVia: 1.0 brownout\r\n";
+            assert_eq!(written(text, "GET", &how), format!("{start}{end}\r\n"));
+        }
+    }
+
+    #[test]
+    fn interim_answers_go_to_those_who_know_them() {
+        let text = "HTTP/1.1 103 Early Hints\r\nLink: x\r\nConnection: close\r\n\r\n";
+        assert_eq!(
+            written(text, "GET", &Returning { keep_alive: false, ..PLAIN }),
+            "HTTP/1.1 103 Early Hints\r\nLink: x\r\nVia: 1.1 brownout\r\n\r\n"
+        );
+        assert_eq!(written(text, "GET", &Returning { client: Version::Http10, ..PLAIN }), "");
+    }
+
+    #[test]
+    fn what_frames_nothing_is_still_told() {
+        let text = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+        assert!(written(text, "HEAD", &PLAIN).contains("Content-Length: 5\r\n"));
+        let text = "HTTP/1.1 204 X\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(written(text, "GET", &PLAIN), "HTTP/1.1 204 X\r\nVia: 1.1 brownout\r\n\r\n");
+    }
+
+    #[test]
+    fn extras_cannot_break_a_head() {
+        let extra =
+            &[("x-fault", "delay"), ("a b", "c"), ("d", "e\r\nf: g"), ("Content-Length", "9"), ("", "h")];
+        let text = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+        assert_eq!(
+            written(text, "GET", &Returning { framing: Framing::Length(5), extra, ..PLAIN }),
+            "HTTP/1.1 200 OK\r\nVia: 1.1 brownout\r\nx-fault: delay\r\nContent-Length: 5\r\n\r\n"
+        );
     }
 }

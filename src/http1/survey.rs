@@ -106,6 +106,11 @@ impl<'b> Survey<'b> {
         Ok(survey)
     }
 
+    /// The fields that are not in `skip`.
+    pub(super) fn rest<'h>(fields: &'h [Header<'b>], skip: u128) -> impl Iterator<Item = &'h Header<'b>> {
+        fields.iter().enumerate().filter(move |(at, _)| skip >> at & 1 == 0).map(|(_, field)| field)
+    }
+
     fn connection(&mut self, value: &[u8]) -> Result<(), Refused> {
         for option in elements(value) {
             match option.len() {
