@@ -268,7 +268,8 @@ pub enum Event {
         name: Name,
         /// The key that was breached.
         key: String,
-        /// What was observed.
+        /// What was observed; infinite is written as `null`.
+        #[serde(deserialize_with = "infinite_if_null")]
         observed: f64,
     },
     /// Something a reader of the report should know.
@@ -285,6 +286,11 @@ pub enum Event {
     Finished,
 }
 
+/// JSON has no infinity: serde writes `null` for it.
+fn infinite_if_null<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::INFINITY))
+}
+
 /// An event and its time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stamped {
@@ -293,4 +299,149 @@ pub struct Stamped {
     /// What happened.
     #[serde(flatten)]
     pub event: Event,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Histogram;
+    use proptest::collection::{btree_map, vec};
+    use proptest::option;
+    use proptest::prelude::*;
+
+    /// Times and values are kept to the microsecond, so that text and number are the same thing.
+    fn seconds() -> impl Strategy<Value = f64> {
+        (0u64..10_000_000_000).prop_map(|micros| micros as f64 / 1e6)
+    }
+
+    fn phase() -> impl Strategy<Value = Phase> {
+        prop::sample::select(&Phase::ALL[..])
+    }
+
+    fn name() -> impl Strategy<Value = Name> {
+        "[a-zäß🦀\\\\{}'=,]([a-z /.:äß🦀\\\\{}'=,-]{0,20}[a-z])?".prop_map(|text| text.parse().unwrap())
+    }
+
+    fn hit() -> impl Strategy<Value = Hit> {
+        (name(), "[a-z]{1,9}").prop_map(|(fault, action)| Hit { fault, action: action.into() })
+    }
+
+    fn histogram() -> impl Strategy<Value = Histogram> {
+        vec(any::<u32>(), 0..9).prop_map(|values| {
+            let mut histogram = Histogram::default();
+            values.into_iter().for_each(|micros| histogram.record(Duration::from_micros(micros.into())));
+            histogram
+        })
+    }
+
+    fn window() -> impl Strategy<Value = Window> {
+        let by_status = || btree_map(any::<u16>(), any::<u64>(), 0..5);
+        let by_origin = btree_map(prop::sample::select(&Origin::ALL[..]), any::<u64>(), 0..4);
+        let maps = (by_status(), by_status(), by_origin, histogram(), histogram());
+        (any::<u16>(), option::of(phase()), any::<[u64; 11]>(), maps).prop_map(|(edge, phase, n, maps)| {
+            Window {
+                edge,
+                phase,
+                requests: n[0],
+                failed: n[1],
+                injected: n[2],
+                injected_failed: n[3],
+                health: n[4],
+                in_flight: n[5],
+                connections: n[6],
+                abandoned: n[7],
+                zombie: n[8],
+                bytes_up: n[9],
+                bytes_down: n[10],
+                by_status: maps.0,
+                injected_by_status: maps.1,
+                by_origin: maps.2,
+                durations: maps.3,
+                injected_durations: maps.4,
+            }
+        })
+    }
+
+    fn struck() -> impl Strategy<Value = Event> {
+        let endings = [Ending::Complete, Ending::Incomplete, Ending::Unanswered, Ending::CallerLeft];
+        let how = (
+            prop::sample::select(&Method::ALL[..]),
+            prop::sample::select(&Origin::ALL[..]),
+            prop::sample::select(endings.to_vec()),
+        );
+        (any::<u16>(), phase(), seconds(), seconds(), any::<u16>(), how, vec(hit(), 0..4)).prop_map(
+            |(edge, phase, began, took, status, (method, origin, ending), hits)| Event::Struck {
+                edge,
+                phase,
+                began,
+                took,
+                method,
+                status,
+                origin,
+                ending,
+                hits,
+            },
+        )
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let text = || any::<String>();
+        let names = vec((text(), text(), text()), 0..3);
+        let started = (text(), text(), text(), text(), vec(text(), 0..3), any::<u64>(), text(), names);
+        prop_oneof![
+            started.prop_map(|(name, version, file, sha256, argv, seed, at, edges)| Event::Started {
+                name,
+                version,
+                file,
+                sha256,
+                argv,
+                seed,
+                at,
+                edges
+            }),
+            phase().prop_map(|phase| Event::Phase { phase }),
+            (name(), vec(any::<u16>(), 0..3), text()).prop_map(|(fault, edges, owner)| Event::Armed {
+                fault,
+                edges,
+                owner
+            }),
+            (name(), text(), any::<[u64; 3]>(), option::of(seconds())).prop_map(|(fault, why, n, p99)| {
+                Event::Healed { fault, why, matched: n[0], selected: n[1], hits: n[2], delay_error_p99: p99 }
+            }),
+            struck(),
+            any::<u64>().prop_map(|struck| Event::Unwritten { struck }),
+            window().prop_map(Event::Window),
+            any::<[u64; 3]>().prop_map(|n| Event::Load { sent: n[0], shed: n[1], timed_out: n[2] }),
+            (vec(text(), 0..3), option::of(any::<i32>()), any::<bool>())
+                .prop_map(|(argv, exit, stopped)| Event::Command { argv, exit, stopped }),
+            (name(), text(), prop_oneof![seconds(), Just(f64::INFINITY)])
+                .prop_map(|(name, key, observed)| Event::Guardrail { name, key, observed }),
+            text().prop_map(|text| Event::Warning { text }),
+            text().prop_map(|signal| Event::Interrupted { signal }),
+            Just(Event::Finished),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_event_comes_back_from_its_line(t in seconds(), event in event()) {
+            let stamped = Stamped { t, event };
+            let line = serde_json::to_string(&stamped).unwrap();
+            prop_assert!(!line.contains('\n'));
+            prop_assert_eq!(serde_json::from_str::<Stamped>(&line).unwrap(), stamped, "{}", line);
+        }
+    }
+
+    #[test]
+    fn a_line_says_what_the_format_says() {
+        let mut window = Window { phase: Some(Phase::Fault), ..Window::default() };
+        window.by_status.insert(503, 2);
+        window.durations.record(Duration::from_millis(1));
+        let line = serde_json::to_value(Stamped { t: 1.25, event: Event::Window(window) }).unwrap();
+        assert_eq!(line["t"], 1.25);
+        assert_eq!(line["event"], "window");
+        assert_eq!(line["phase"], "fault");
+        assert_eq!(line["by_status"]["503"], 2);
+        assert_eq!(line["durations"].as_object().unwrap().len(), 1);
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Durations counted by bucket; only buckets that were hit take room.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Histogram(BTreeMap<u16, u64>);
+pub struct Histogram(#[serde(with = "by_number")] BTreeMap<u16, u64>);
 
 const BITS: u32 = 6;
 
@@ -68,6 +68,26 @@ impl Histogram {
             seen += count;
             (seen >= rank).then(|| Self::value(*bucket))
         })
+    }
+}
+
+/// Maps with numbers as keys, in a format whose keys are text. Serde's flattening, which events use, does not turn them back
+/// into numbers by itself.
+pub(crate) mod by_number {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::collections::BTreeMap;
+
+    pub(crate) fn serialize<S: Serializer>(map: &BTreeMap<u16, u64>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(map.iter().map(|(key, value)| (key.to_string(), value)))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<u16, u64>, D::Error> {
+        let texts = BTreeMap::<String, u64>::deserialize(from)?;
+        let number = |(key, value): (String, u64)| match key.parse() {
+            Ok(key) => Ok((key, value)),
+            Err(_) => Err(D::Error::custom(format!("`{key}` is not a number"))),
+        };
+        texts.into_iter().map(number).collect()
     }
 }
 

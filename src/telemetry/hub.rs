@@ -294,6 +294,12 @@ impl Telemetry {
         self.sum(edge, Shard::connections)
     }
 
+    /// For tests of what lies behind.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     fn sum(&self, edge: EdgeId, read: impl Fn(&Shard) -> u64) -> u64 {
         lock(&self.shared.edges).get(usize::from(edge.0)).map_or(0, |entry| entry.sum(read))
     }

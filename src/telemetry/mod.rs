@@ -9,15 +9,19 @@ pub mod event;
 mod feed;
 pub mod histogram;
 mod hub;
+pub mod journal;
 mod metrics;
 mod process;
 mod recorder;
 mod shard;
+#[cfg(test)]
+mod tests;
 pub mod window;
 
 pub use event::{Ending, Event, Exchange, Hit, Method, Origin, Stamped};
 pub use histogram::Histogram;
 pub use hub::{EdgeLabels, Telemetry};
+pub use journal::Journal;
 pub use recorder::{EdgeRecorder, Recorder};
 pub use shard::ConnectionOutcome;
 pub use window::{EdgeId, Window};

@@ -17,6 +17,12 @@ pub(crate) const MAX_HIT_SERIES: usize = 64;
 /// Kept for the coarsest series, one per class and origin, so that an exchange always finds one.
 pub(crate) const COARSE: usize = 7 * 4;
 
+/// Statuses that services send in earnest, and 0 for none; all others are unusual.
+const USUAL: [u16; 34] = [
+    0, 101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 408, 409,
+    410, 412, 413, 415, 422, 425, 429, 431, 500, 501, 502, 503, 504,
+];
+
 /// Upper bounds of the duration histograms, in nanoseconds: 0.5 ms to 60 s.
 pub(crate) const DURATIONS: [u64; 16] = [
     500_000,
@@ -264,14 +270,16 @@ pub(crate) struct Series {
     pub(crate) requests: Vec<RequestLabels>,
     pub(crate) hits: Vec<Hit>,
     fine: usize,
+    rare: usize,
 }
 
 impl Series {
     /// The counter of these labels. `room` is how many series the edge may have beside its coarse ones.
     ///
-    /// The first three quarters of the room go to exact status codes; then further codes share one series per method and
-    /// class (`4xx`); when all room is gone, one per class, with the method `OTHER`. A client that makes an upstream
-    /// answer with every status there is gets 7 x 4 more series at most, and no exchange goes uncounted.
+    /// Up to three quarters of the room go to exact status codes, of these a third at most to unusual ones, so that a caller
+    /// who makes an upstream answer with every number there is does not take the room of `200`. Further codes share one
+    /// series per method and class (`4xx`), and when all room is gone, one per class, with the method `OTHER`: those are
+    /// 7 x 4 at most, and no exchange goes uncounted.
     pub(crate) fn request(&mut self, exchange: &Exchange, room: usize) -> usize {
         let room = room.min(MAX_REQUEST_SERIES - COARSE);
         let exact = RequestLabels {
@@ -281,12 +289,15 @@ impl Series {
         };
         let class = RequestLabels { code: exact.code.coarse(), ..exact };
         let coarsest = RequestLabels { method: Method::Other, ..class };
+        let unusual = !USUAL.contains(&exchange.status);
         for (labels, limit) in [(exact, room * 3 / 4), (class, room)] {
             if let Some(place) = self.requests.iter().position(|known| *known == labels) {
                 return place;
             }
-            if self.fine < limit {
+            let rare = unusual && labels == exact && labels != class;
+            if self.fine < limit && !(rare && self.rare >= room / 4) {
                 self.fine += 1;
+                self.rare += usize::from(rare);
                 return self.push(labels);
             }
         }

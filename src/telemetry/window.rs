@@ -31,8 +31,10 @@ pub struct Window {
     /// All but health, by origin of the outcome.
     pub by_origin: BTreeMap<Origin, u64>,
     /// Judged exchanges by status (0: none was sent).
+    #[serde(with = "super::histogram::by_number")]
     pub by_status: BTreeMap<u16, u64>,
     /// Injected exchanges by status.
+    #[serde(with = "super::histogram::by_number")]
     pub injected_by_status: BTreeMap<u16, u64>,
     /// Durations of judged exchanges, head to last byte, without streams, upgrades and TCP.
     pub durations: Histogram,
