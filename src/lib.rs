@@ -15,4 +15,5 @@
 pub mod decision;
 pub mod fault;
 pub mod model;
+pub mod problem;
 pub mod units;
