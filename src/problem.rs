@@ -145,6 +145,17 @@ impl Problems {
         }
     }
 
+    /// The same texts, without problems.
+    pub(crate) fn clone_texts(&self) -> Self {
+        Self { list: Vec::new(), left_out: 0, ..self.clone() }
+    }
+
+    /// Takes over the problems of another walk over the same texts, but those that are explained already.
+    pub(crate) fn take_unless(&mut self, other: Self, explained: impl Fn(&Problem) -> bool) {
+        self.left_out += other.left_out;
+        other.list.into_iter().filter(|problem| !explained(problem)).for_each(|problem| self.push(problem));
+    }
+
     /// One more.
     pub fn push(&mut self, mut problem: Problem) {
         if self.list.contains(&problem) {
