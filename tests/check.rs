@@ -77,7 +77,11 @@ fn every_message_is_as_it_was_read_aloud() {
 
 #[test]
 fn what_is_right_is_accepted() {
-    for path in files("tests/golden/accepted").into_iter().chain(files("experiments")).chain(files("experiments/faults")) {
+    for path in files("tests/golden/accepted")
+        .into_iter()
+        .chain(files("experiments"))
+        .chain(files("experiments/faults"))
+    {
         if let Err(problems) = parse_file(&path, &Overrides::default()) {
             panic!("{problems}");
         }

@@ -177,7 +177,10 @@ pub(crate) fn upstream(text: &str) -> Result<(Upstream, Protocol), Wrong> {
         (Some(port), _) => match port.parse::<u16>() {
             Ok(port) if port > 0 => port,
             _ => {
-                return wrong(format!("`{}` is not a port", port.escape_debug()), "write one from 1 to 65535");
+                return wrong(
+                    format!("`{}` is not a port", port.escape_debug()),
+                    "write one from 1 to 65535",
+                );
             }
         },
     };

@@ -5,6 +5,7 @@
 
 mod conform;
 mod edge;
+mod effect;
 mod expect;
 mod fault;
 mod keys;
@@ -12,7 +13,9 @@ mod law;
 mod load;
 mod overrides;
 mod reader;
+mod reference;
 mod safety;
+mod schema;
 mod syntax;
 mod traffic;
 mod tree;
@@ -21,6 +24,8 @@ mod who;
 
 pub use load::{FaultSource, Loaded, load, parse, parse_fault};
 pub use overrides::{Lookup, Overrides};
+pub use reference::reference;
+pub use schema::schema;
 
 use crate::decision::Protocol;
 use crate::fault::Fault;
