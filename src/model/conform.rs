@@ -4,7 +4,7 @@
 
 use super::keys::{Kind, Shape, Wrong};
 use super::tree::{Node, Tree, Value};
-use crate::problem::{Place, Problem, Problems, nearest, one_of};
+use crate::problem::{Place, Problem, Problems, all_of, nearest};
 
 /// Checks a table; `place` is its header, for what is missing in it.
 pub(crate) fn table(tree: &mut Tree, shape: &'static Shape, place: Place, problems: &mut Problems) {
@@ -35,7 +35,7 @@ pub(crate) fn table(tree: &mut Tree, shape: &'static Shape, place: Place, proble
 fn missing(shape: &str, key: &str, place: Place) -> Problem {
     Problem::error(format!("`{key}` is missing in {}", quoted(shape)))
         .at(place)
-        .label(format!("has no `{key}`"))
+        .label(format!("{} has no `{key}`", quoted(shape)))
 }
 
 /// Table names are code, `the file` is not.
@@ -52,16 +52,20 @@ fn meant(key: &str, shape: &'static Shape) -> Option<&'static str> {
 
 fn unknown(key: &str, place: Place, shape: &'static Shape) -> Problem {
     let names = shape.keys.iter().map(|key| key.name).chain(shape.family.map(|family| family.name));
-    let all = || format!("the keys here are {}", one_of(names.clone()).replace(" or ", " and "));
+    let all = || format!("the keys here are {}", all_of(names.clone()));
     if shape.later.contains(&key) {
         return Problem::error(format!("`{key}` is not in this version"))
             .at(place)
             .label("a later version will have it")
-            .help(format!("take it out; {}", all()));
+            .help("take it out for now");
     }
     let problem = Problem::error(format!("unknown key `{}` in {}", key.escape_debug(), quoted(shape.name)))
         .at(place)
-        .label("not a key of this table");
+        .label(if shape.name.starts_with("the ") {
+            "not a key of an experiment"
+        } else {
+            "not a key of this table"
+        });
     match meant(key, shape) {
         Some(other) => problem.help(format!("did you mean `{other}`?")),
         None if key.starts_with('p') && shape.family.is_some() && key[1..].parse::<u32>().is_ok() => {
@@ -220,9 +224,21 @@ fn wrong_type(node: &mut Node, kind: &'static Kind, at: (&str, &'static str), pr
             let example = word.examples.first().map(|example| format!(", such as `\"{example}\"`"));
             Some(format!("write it in quotes{}", example.unwrap_or_default()))
         }
+        (Kind::Any(kinds), Value::Integer(_) | Value::Float(_)) => {
+            let examples = kinds.iter().filter_map(|kind| match kind {
+                Kind::Word(word) => word.examples.first(),
+                _ => None,
+            });
+            examples.into_iter().next().map(|example| format!("write it in quotes, such as `\"{example}\"`"))
+        }
+        (Kind::Any(kinds), Value::Text(text))
+            if text.trim().parse::<f64>().is_ok()
+                && kinds.iter().any(|kind| matches!(kind, Kind::Integer(..) | Kind::Number(..))) =>
+        {
+            Some(format!("write `{}`, without quotes", text.trim()))
+        }
         (Kind::Table(shape), _) => {
-            let example = shape.keys.first().map(|key| format!("`{{ {} = {} }}`", key.name, key.example));
-            example.map(|example| format!("write a table, such as {example}"))
+            shape.example().map(|example| format!("write a table, such as `{example}`"))
         }
         _ => None,
     };

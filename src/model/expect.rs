@@ -10,6 +10,15 @@ use crate::problem::{Place, Problem, Problems};
 use crate::units::{Comparison, Name, Op, Span, Unit};
 use std::time::Duration;
 
+/// What a limit is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Judge {
+    /// It must hold.
+    Expectation,
+    /// It must not hold for long.
+    Guardrail,
+}
+
 /// Reads one expectation.
 pub(crate) fn expectation(
     table: &Reader<'_>,
@@ -17,7 +26,7 @@ pub(crate) fn expectation(
     phases: &Phases,
     problems: &mut Problems,
 ) -> Option<Expectation> {
-    let (edge, checks) = measured(table, around, problems);
+    let (edge, checks) = measured(table, around, Judge::Expectation, problems);
     let judged = judged_phases(table, phases, problems);
     Some(Expectation {
         name: name(table, &checks)?,
@@ -37,7 +46,7 @@ pub(crate) fn guardrail(
     phases: &Phases,
     problems: &mut Problems,
 ) -> Option<Guardrail> {
-    let (edge, checks) = measured(table, around, problems);
+    let (edge, checks) = measured(table, around, Judge::Guardrail, problems);
     let lasts = table.duration("for").unwrap_or(Duration::from_secs(10));
     if lasts > phases.fault && !phases.fault.is_zero() {
         problems.push(
@@ -73,6 +82,7 @@ fn name(table: &Reader<'_>, checks: &[Check]) -> Option<Name> {
 fn measured(
     table: &Reader<'_>,
     around: &Surroundings,
+    judge: Judge,
     problems: &mut Problems,
 ) -> (Option<usize>, Vec<Check>) {
     let edge = around.find(table, problems).first().copied();
@@ -107,7 +117,7 @@ fn measured(
                         .help("use `success_rate`, `error_rate`, `rate` or `in_flight`"),
                 );
             }
-            checks.extend(check(metric, node, problems));
+            checks.extend(check(metric, node, judge, problems));
         }
     }
     if !anything {
@@ -121,7 +131,7 @@ fn measured(
     (edge.map(|(index, _)| index), checks)
 }
 
-fn check(metric: Metric, node: &Node, problems: &mut Problems) -> Option<Check> {
+fn check(metric: Metric, node: &Node, judge: Judge, problems: &mut Problems) -> Option<Check> {
     if node.broken {
         return None;
     }
@@ -130,7 +140,7 @@ fn check(metric: Metric, node: &Node, problems: &mut Problems) -> Option<Check> 
         Metric::SuccessRate => (Unit::Ratio, "a share, written in percent", ">= 99%"),
         Metric::ErrorRate | Metric::StatusRate(_) => (Unit::Ratio, "a share, written in percent", "< 1%"),
         Metric::Quantile(_) => (Unit::Seconds, "a duration", "< 800ms"),
-        Metric::Rate => (Unit::PerSecond, "a rate", "> 40/s"),
+        Metric::Rate => (Unit::PerSecond, "a number per second", "> 40/s"),
         Metric::InFlight => (Unit::Count, "a count", "<= 200"),
     };
     let key = metric.key();
@@ -170,10 +180,13 @@ fn check(metric: Metric, node: &Node, problems: &mut Problems) -> Option<Check> 
             format!("write a limit that can be met, such as `\"{example}\"`")
         };
         problems.push(
-            Problem::error(format!("this limit of `{key}` cannot hold"))
-                .at(node.place)
-                .label(reason)
-                .help(help),
+            Problem::error(match judge {
+                Judge::Expectation => format!("this limit of `{key}` cannot hold"),
+                Judge::Guardrail => format!("this limit of `{key}` is never breached"),
+            })
+            .at(node.place)
+            .label(reason)
+            .help(help),
         );
         return None;
     }
@@ -182,6 +195,15 @@ fn check(metric: Metric, node: &Node, problems: &mut Problems) -> Option<Check> 
         Op::AtMost => limit.limit >= top,
         Op::Less | Op::More | Op::Equal => false,
     };
+    if always && judge == Judge::Guardrail {
+        problems.push(
+            Problem::error(format!("this limit of `{key}` is always breached"))
+                .at(node.place)
+                .label("a guardrail says what must not be")
+                .help("turn the comparison round, such as `error_rate = \"> 50%\"`"),
+        );
+        return None;
+    }
     if always {
         problems.push(
             Problem::warning(format!("this limit of `{key}` always holds"))
@@ -229,6 +251,6 @@ fn empty_phase(place: Place, phase: Phase) -> Problem {
     let word = phase.as_str();
     Problem::error(format!("the {word} phase has no length"))
         .at(place)
-        .label("is judged in it, and nothing can be measured")
+        .label("judged here, but nothing can be measured in it")
         .help(format!("set `{word} = \"30s\"` under `[run]`, or judge another phase"))
 }

@@ -6,7 +6,7 @@ use super::tree::Value;
 use super::{FaultRule, Ttl, when, who};
 use crate::decision::{self, Answer, Cut, Protocol, Then};
 use crate::fault::{Drop, DropAt, Fault, Hang, HangWhere, How, Latency, Respond};
-use crate::problem::{Problem, Problems, nearest, one_of};
+use crate::problem::{Problem, Problems, all_of, nearest};
 use crate::units::Span;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,15 +29,19 @@ impl Surroundings {
         for node in table.many("edge") {
             let Some(name) = node.as_text() else { continue };
             let Some(index) = self.edges.iter().position(|(edge, _)| edge == name) else {
-                let names = || self.edges.iter().map(|(edge, _)| edge.as_str());
-                let problem = Problem::error(format!("there is no edge `{name}`")).at(node.place);
-                problems.push(match (nearest(name, names()), self.edges.is_empty()) {
-                    (Some(near), _) => problem.label("not an edge").help(format!("did you mean `{near}`?")),
-                    (None, false) => {
-                        problem.label("not an edge").help(format!("the edges are {}", one_of(names())))
-                    }
-                    (None, true) => problem.label("not an edge").help("add an `[[edge]]` of this name"),
-                });
+                // That there are no edges at all is another mistake, and reported.
+                if !self.edges.is_empty() {
+                    let names = || self.edges.iter().map(|(edge, _)| edge.as_str());
+                    problems.push(
+                        Problem::error(format!("there is no edge `{name}`"))
+                            .at(node.place)
+                            .label("not an edge")
+                            .help(match nearest(name, names()) {
+                                Some(near) => format!("did you mean `{near}`?"),
+                                None => format!("there is {}", all_of(names())),
+                            }),
+                    );
+                }
                 continue;
             };
             if found.iter().any(|(other, _)| *other == index) {
@@ -91,7 +95,7 @@ pub(crate) fn read(table: &Reader<'_>, around: &Surroundings, problems: &mut Pro
             Problem::error("this fault does nothing")
                 .at(table.place)
                 .label("no action")
-                .help(format!("add at least one of {}", one_of(ACTIONS))),
+                .help(format!("add at least one of {}", all_of(ACTIONS))),
         );
     }
     Some(FaultRule {

@@ -83,7 +83,7 @@ fn span(node: &Node) -> Option<f64> {
 }
 
 fn disorder(place: Place, label: &str, help: &str) -> Problem {
-    Problem::error("a law that draws nothing").at(place).label(label).help(help)
+    Problem::error("a law that cannot be drawn from").at(place).label(label).help(help)
 }
 
 fn uniform(table: &Reader<'_>, problems: &mut Problems) -> Option<Law> {

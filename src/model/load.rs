@@ -109,7 +109,7 @@ fn read(
             .iter()
             .zip(&placed)
             .map(|(table, placed)| {
-                let name = table.text("name").unwrap_or_default().to_owned();
+                let name = table.written("name").unwrap_or_default().to_owned();
                 (name, placed.as_ref().map(|placed| placed.edge.protocol))
             })
             .collect(),
@@ -148,8 +148,12 @@ fn read(
     };
     let sound: Vec<edge::Placed> = placed.into_iter().flatten().collect();
     let complete = sound.len() == edge_tables.len();
+    edge_tables.iter().for_each(|table| safety::exposed(table, problems));
     safety::listeners(&sound, problems);
-    safety::production(&sound, run.allow_production, overrides.env, problems);
+    if !run.allow_production {
+        edge_tables.iter().for_each(|table| safety::production(table, problems));
+        safety::environment(overrides.env, problems);
+    }
     let experiment = Experiment {
         name: top.parsed("name")?,
         title: top.text("title").map(str::to_owned),

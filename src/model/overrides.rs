@@ -1,7 +1,7 @@
 //! `--set KEY=VALUE` and `--upstream [EDGE=]URL`: values that replace those of the file, before anything is checked.
 
 use super::tree::{Entry, Node, Planter, Tree, Value};
-use crate::problem::{Place, Problem, Problems, nearest, one_of};
+use crate::problem::{Place, Problem, Problems, all_of, nearest};
 use std::ops::Range;
 use toml::de::DeValue;
 
@@ -86,7 +86,7 @@ fn nothing_named(what: &str, name: &str, names: &[String], place: Place) -> Prob
     match nearest(name, names()) {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
         None if names().next().is_none() => problem.help(format!("the file has no `[[{what}]]` with a name")),
-        None => problem.help(format!("there is {}", one_of(names()).replace(" or ", " and "))),
+        None => problem.help(format!("there is {}", all_of(names()))),
     }
 }
 

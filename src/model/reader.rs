@@ -49,6 +49,11 @@ impl<'a> Reader<'a> {
         self.tree.get(key).map(|entry| &entry.node).filter(|node| !node.broken)
     }
 
+    /// The text as it was written, right or wrong.
+    pub(crate) fn written(&self, key: &'static str) -> Option<&'a str> {
+        self.tree.get(key)?.node.as_text()
+    }
+
     pub(crate) fn text(&self, key: &'static str) -> Option<&'a str> {
         self.node(key)?.as_text()
     }

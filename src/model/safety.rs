@@ -1,6 +1,8 @@
 //! What makes a whole file unsafe or pointless, though each part of it is right.
 
 use super::edge::Placed;
+use super::keys::address;
+use super::reader::Reader;
 use super::{Experiment, FaultRule, Phase};
 use crate::problem::{Place, Problem, Problems};
 use std::net::SocketAddr;
@@ -11,22 +13,30 @@ const PRODUCTION: [&str; 3] = ["prod", "production", "live"];
 /// Variables of the environment that say where we are.
 const ENVIRONMENTS: [&str; 3] = ["ENVIRONMENT", "APP_ENV", "DEPLOY_ENV"];
 
-/// Refuses listeners that everybody can reach, that collide, and edges that forward to themselves.
+/// Refuses a listener that other machines can reach, unless that is meant.
+pub(crate) fn exposed(table: &Reader<'_>, problems: &mut Problems) {
+    let Some(listen) = table.text("listen").and_then(|text| address(text).ok()) else { return };
+    if listen.ip().is_loopback() || table.flag("expose") == Some(true) {
+        return;
+    }
+    problems.push(
+        Problem::error("this edge can be reached from other machines")
+            .at(table.place_of("listen"))
+            .label(match listen.ip().is_unspecified() {
+                true => "listens on all addresses",
+                false => "is not a loopback address",
+            })
+            .help(format!(
+                "listen on `127.0.0.1:{}`, or add `expose = true` if this is meant",
+                listen.port()
+            )),
+    );
+}
+
+/// Refuses edges that collide, and edges that forward to themselves.
 pub(crate) fn listeners(edges: &[Placed], problems: &mut Problems) {
     for (n, placed) in edges.iter().enumerate() {
         let edge = &placed.edge;
-        if !edge.listen.ip().is_loopback() && !edge.expose {
-            let all = edge.listen.ip().is_unspecified();
-            problems.push(
-                Problem::error(format!("edge `{}` can be reached from other machines", edge.name))
-                    .at(placed.listen)
-                    .label(if all { "listens on all addresses" } else { "is not a loopback address" })
-                    .help(format!(
-                        "listen on `127.0.0.1:{}`, or add `expose = true` if this is meant",
-                        edge.listen.port()
-                    )),
-            );
-        }
         let before = edges.iter().take(n);
         if let Some(other) = before.into_iter().find(|other| collide(other.edge.listen, edge.listen)) {
             problems.push(
@@ -114,29 +124,27 @@ fn reaches(host: &str, port: u16, listen: SocketAddr) -> bool {
     }
 }
 
-/// Refuses what is named like production, unless it is allowed.
-pub(crate) fn production(
-    edges: &[Placed],
-    allowed: bool,
-    env: super::overrides::Lookup<'_>,
-    problems: &mut Problems,
-) {
-    if allowed {
-        return;
-    }
-    const HELP: &str =
-        "point it at a test system, or write `allow_production = true` under `[run]` if this is meant";
-    for placed in edges {
-        let hosts = placed.edge.upstreams.iter().map(|upstream| upstream.host.as_str());
-        if let Some((host, word)) = hosts.filter_map(|host| Some((host, production_word(host)?))).next() {
+/// Refuses an upstream that is named like production.
+pub(crate) fn production(table: &Reader<'_>, problems: &mut Problems) {
+    for node in table.many("upstream") {
+        let Some((upstream, _)) = node.as_text().and_then(|text| super::edge::upstream(text).ok()) else {
+            continue;
+        };
+        if let Some(word) = production_word(&upstream.host) {
             problems.push(
-                Problem::error(format!("edge `{}` leads to what looks like production", placed.edge.name))
-                    .at(placed.upstream)
-                    .label(format!("`{word}` in `{host}`"))
-                    .help(HELP),
+                Problem::error("this upstream looks like production")
+                    .at(node.place)
+                    .label(format!("`{word}` is in its name"))
+                    .help(
+                        "point it at a test system, or write `allow_production = true` under `[run]` if this is meant",
+                    ),
             );
         }
     }
+}
+
+/// Refuses an environment that is named like production.
+pub(crate) fn environment(env: super::overrides::Lookup<'_>, problems: &mut Problems) {
     for name in ENVIRONMENTS {
         if let Some(word) = env(name).as_deref().and_then(production_word) {
             problems.push(
@@ -170,6 +178,13 @@ pub(crate) fn pointless(experiment: &Experiment, places: &Places, problems: &mut
                 .help("add a `[[fault]]`"),
         );
         return;
+    }
+    if experiment.faults.iter().all(|fault| !fault.armed) {
+        problems.push(
+            Problem::warning("no fault is armed by the run")
+                .label("all of them say `armed = false` and wait for the API")
+                .help("take `armed = false` out of one, unless this is meant"),
+        );
     }
     if experiment.expects.is_empty() {
         problems.push(

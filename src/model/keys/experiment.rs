@@ -222,7 +222,7 @@ pub(crate) static LOAD: Shape = Shape {
     name: "[load]",
     doc: "An open-model load: arrivals at a fixed rate, whatever the answers do. `${n}` (a counter) and `${uuid}` are filled in.",
     keys: &[
-        key("edge", Kind::Word(&NAME), r#""checkout""#, "The edge it calls.").required(),
+        key("edge", Kind::Word(&TEXT), r#""checkout""#, "The edge it calls.").required(),
         key("rate", Kind::Word(&RATE), r#""50/s""#, "Arrivals.").required(),
         key(
             "request",

@@ -15,7 +15,7 @@ pub(crate) static FAULT: Shape = Shape {
             "What metrics, reports and marked answers call it.",
         )
         .required(),
-        key("edge", Kind::Many(&Kind::Word(&NAME)), r#""provider""#, "Where: the edge, or a list.")
+        key("edge", Kind::Many(&Kind::Word(&TEXT)), r#""provider""#, "Where: the edge, or a list.")
             .required(),
         key(
             "match",
@@ -136,6 +136,7 @@ pub(crate) static FAULT: Shape = Shape {
         ("toxicity", "percent"),
         ("rate", "percent"),
         ("edges", "edge"),
+        ("target", "edge"),
         ("on", "edge"),
         ("proxy", "edge"),
         ("where", "match"),

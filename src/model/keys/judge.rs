@@ -91,7 +91,7 @@ pub(crate) static EXPECT: Shape = judge!(
     [
         key("name", Kind::Word(&NAME), r#""checkout stays available""#, "What reports call it.")
             .default("the edge and what is measured"),
-        key("edge", Kind::Word(&NAME), r#""checkout""#, "Where it is measured.").required(),
+        key("edge", Kind::Word(&TEXT), r#""checkout""#, "Where it is measured.").required(),
         key(
             "phase",
             Kind::Many(&Kind::OneOf(
@@ -124,7 +124,7 @@ pub(crate) static GUARDRAIL: Shape = judge!(
     [
         key("name", Kind::Word(&NAME), r#""too many errors""#, "What reports call it.")
             .default("the edge and what is measured"),
-        key("edge", Kind::Word(&NAME), r#""checkout""#, "Where it is measured.").required(),
+        key("edge", Kind::Word(&TEXT), r#""checkout""#, "Where it is measured.").required(),
         key("for", Kind::Word(&DURATION), r#""10s""#, "Breached when true throughout this time.")
             .default(r#""10s""#),
         key("window", Kind::Word(&SOME_TIME), r#""5s""#, "Over which each value is taken.")

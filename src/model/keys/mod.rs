@@ -101,6 +101,16 @@ pub(crate) struct Word {
 }
 
 impl Shape {
+    /// A small table of this shape, as TOML.
+    pub(crate) fn example(&self) -> Option<String> {
+        let mut keys: Vec<&Key> = self.keys.iter().filter(|key| key.required).collect();
+        if keys.is_empty() {
+            keys.extend(self.keys.first());
+        }
+        let pairs: Vec<String> = keys.iter().map(|key| format!("{} = {}", key.name, key.example)).collect();
+        (!pairs.is_empty()).then(|| format!("{{ {} }}", pairs.join(", ")))
+    }
+
     /// The description of a key.
     pub(crate) fn key(&self, name: &str) -> Option<&Key> {
         let family = || self.family.filter(|family| (family.has)(name)).map(|family| &family.key);
@@ -145,22 +155,22 @@ impl Kind {
                 crate::problem::one_of(words.iter().map(String::as_str))
             }
             Self::Flag => "`true` or `false`".into(),
-            Self::Integer(low, u64::MAX) => format!("a whole number from {low}"),
+            Self::Integer(low, high) if *high >= i64::MAX as u64 => format!("a whole number from {low}"),
             Self::Integer(low, high) => format!("a whole number from {low} to {high}"),
             Self::Number(low, f64::MAX) => format!("a number from {low}"),
             Self::Number(low, high) => format!("a number from {low} to {high}"),
             Self::Many(kind) => format!("{}, or a list of them", kind.describe()),
             Self::Exactly(count, kind) => format!("a list of {count}, each {}", kind.describe()),
             Self::Table(shape) if shape.name.starts_with('[') => format!("a table `{}`", shape.name),
-            Self::Table(shape) => {
-                let names: Vec<&str> = shape.keys.iter().map(|key| key.name).collect();
-                format!("a table with {}", crate::problem::one_of(names))
-            }
+            Self::Table(shape) => match shape.example() {
+                Some(example) => format!("a table such as `{example}`"),
+                None => "a table".into(),
+            },
             Self::Tables(shape) => format!("a list of tables `{}`", shape.name),
             Self::Map(word, kind) => format!("a table of {} to {}", word.what, kind.describe()),
             Self::Any(kinds) => {
                 let words: Vec<String> = kinds.iter().map(Self::describe).collect();
-                words.join("; or ")
+                words.join(", or ")
             }
         }
     }

@@ -104,7 +104,17 @@ pub(super) static LIMIT: Word = Word {
     what: "a comparison",
     pattern: r"^\s*(<=|>=|<|>|==?)\s*[0-9.]+.*$",
     examples: &[">= 99%", "< 800ms", "<= 50"],
-    check: |text| Ok(text.parse::<Comparison>().map(drop)?),
+    check: |text| {
+        let turned = [("=>", ">="), ("=<", "<=")];
+        let trimmed = text.trim();
+        for (wrongly, rightly) in turned {
+            if let Some(rest) = trimmed.strip_prefix(wrongly) {
+                let help = format!("write `\"{rightly} {}\"`", rest.trim());
+                return Err(wrong(format!("`{wrongly}` is not a comparison"), help));
+            }
+        }
+        Ok(text.parse::<Comparison>().map(drop)?)
+    },
 };
 
 pub(super) static ADDRESS: Word = Word {
