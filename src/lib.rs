@@ -13,6 +13,7 @@
 //! problem`: left may import right, never the reverse; `tests/layers.rs` keeps it.
 
 pub mod api;
+pub mod cli;
 pub mod control;
 pub mod decision;
 pub mod fault;
@@ -20,6 +21,7 @@ pub mod http1;
 pub mod model;
 pub mod net;
 pub mod plan;
+pub mod problem;
 pub mod proxy;
 pub mod telemetry;
 pub mod units;
