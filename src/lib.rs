@@ -13,6 +13,7 @@
 //! problem`: left may import right, never the reverse; `tests/layers.rs` keeps it.
 
 pub mod decision;
+pub mod demo;
 pub mod fault;
 pub mod model;
 pub mod units;
