@@ -16,6 +16,7 @@ pub mod api;
 pub mod cli;
 pub mod control;
 pub mod decision;
+pub mod demo;
 pub mod fault;
 pub mod http1;
 pub mod model;
