@@ -16,5 +16,7 @@ pub mod control;
 pub mod decision;
 pub mod fault;
 pub mod model;
+pub mod report;
+pub mod run;
 pub mod telemetry;
 pub mod units;
