@@ -12,6 +12,7 @@
 //! `cli → api · run · demo · report → control → proxy → http1 · net · telemetry → plan → model → fault → decision → units ·
 //! problem`: left may import right, never the reverse; `tests/layers.rs` keeps it.
 
+pub mod cli;
 pub mod control;
 pub mod decision;
 pub mod fault;

@@ -22,6 +22,18 @@ pub fn render(report: &Report, colour: bool) -> String {
     page.text
 }
 
+/// One line for each of several runs.
+#[must_use]
+pub fn scorecard(reports: &[Report]) -> String {
+    let mut text = String::new();
+    for report in reports {
+        let why = report.reasons.first().map_or("", String::as_str);
+        let line = format!("  {:<13}{} {why}", report.verdict.as_str(), fit(&report.name, 30));
+        let _ = writeln!(text, "{}", fit(&line, WIDTH).trim_end());
+    }
+    text
+}
+
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 const GOOD: Style = AnsiColor::Green.on_default();

@@ -156,11 +156,10 @@ pub struct Terms {
 }
 
 /// In which phases the user's command runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum During {
     /// Through all phases.
     #[default]
-    #[value(skip)]
     All,
     /// It is the fault phase: a baseline without samples is not judged.
     Fault,
