@@ -24,5 +24,7 @@ pub mod net;
 pub mod plan;
 pub mod problem;
 pub mod proxy;
+pub mod report;
+pub mod run;
 pub mod telemetry;
 pub mod units;
