@@ -12,9 +12,19 @@
 //! `cli → api · run · demo · report → control → proxy → http1 · net · telemetry → plan → model → fault → decision → units ·
 //! problem`: left may import right, never the reverse; `tests/layers.rs` keeps it.
 
+pub mod api;
 pub mod cli;
+pub mod control;
 pub mod decision;
+pub mod demo;
 pub mod fault;
+pub mod http1;
 pub mod model;
+pub mod net;
+pub mod plan;
 pub mod problem;
+pub mod proxy;
+pub mod report;
+pub mod run;
+pub mod telemetry;
 pub mod units;

@@ -109,7 +109,7 @@ impl fmt::Display for Span {
             write!(f, "{}us", trim(nanos as f64 / 1e3))
         } else if nanos < 1_000_000_000 {
             write!(f, "{}ms", trim(nanos as f64 / 1e6))
-        } else if seconds < 60 || nanos % 1_000_000_000 != 0 {
+        } else if seconds < 60 || !nanos.is_multiple_of(1_000_000_000) {
             write!(f, "{}s", trim(nanos as f64 / 1e9))
         } else {
             let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];

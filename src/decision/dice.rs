@@ -33,14 +33,14 @@ impl Dice {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.state)
     }
 
     /// The next number from 0 (in) to 1 (out).
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
@@ -48,14 +48,14 @@ impl Dice {
 impl rand::rand_core::TryRng for Dice {
     type Error = std::convert::Infallible;
     fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        Ok((self.next() >> 32) as u32)
+        Ok((self.bits() >> 32) as u32)
     }
     fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        Ok(self.next())
+        Ok(self.bits())
     }
     fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Self::Error> {
         for piece in dst.chunks_mut(8) {
-            let bytes = self.next().to_le_bytes();
+            let bytes = self.bits().to_le_bytes();
             piece.copy_from_slice(&bytes[..piece.len()]);
         }
         Ok(())
@@ -76,12 +76,12 @@ mod tests {
     #[test]
     fn the_same_draws_for_ever() {
         let mut dice = Dice::new(42, Key::of(b"provider is slow"), Key(1));
-        let first: Vec<u64> = (0..2).map(|_| dice.next()).collect();
+        let first: Vec<u64> = (0..2).map(|_| dice.bits()).collect();
         let mut again = Dice::new(42, Key::of(b"provider is slow"), Key(1));
-        assert_eq!(first, (0..2).map(|_| again.next()).collect::<Vec<_>>());
-        assert_ne!(Dice::new(43, Key::of(b"provider is slow"), Key(1)).next(), first[0]);
-        assert_ne!(Dice::new(42, Key::of(b"provider is slow"), Key(2)).next(), first[0]);
-        assert_ne!(Dice::new(42, Key::of(b"other"), Key(1)).next(), first[0]);
+        assert_eq!(first, (0..2).map(|_| again.bits()).collect::<Vec<_>>());
+        assert_ne!(Dice::new(43, Key::of(b"provider is slow"), Key(1)).bits(), first[0]);
+        assert_ne!(Dice::new(42, Key::of(b"provider is slow"), Key(2)).bits(), first[0]);
+        assert_ne!(Dice::new(42, Key::of(b"other"), Key(1)).bits(), first[0]);
     }
 
     #[test]

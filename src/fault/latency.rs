@@ -26,7 +26,7 @@ impl Apply for Latency {
             let piece = |dice: &Dice| PieceDelay { by: moment.by, time: time.clone(), dice: dice.clone() };
             decision.down.piece.push(piece(dice));
             if moment.protocol == Protocol::Tcp {
-                dice.next();
+                dice.bits();
                 decision.up.piece.push(piece(dice));
             }
         }

@@ -3,6 +3,7 @@
 //! `load` is the only user of the TOML parser; everything here holds checked types. Knows nothing of how an experiment is
 //! executed.
 
+pub mod pattern;
 mod conform;
 mod edge;
 mod effect;

@@ -1,0 +1,204 @@
+//! The thread that makes events of what workers record.
+//!
+//! It folds batches into one [`Window`] per edge and phase, publishes them every 250 ms, and looks at gauges every 50 ms,
+//! so that a window knows its maxima. Exchanges that faults struck are published one by one, up to a bound a second.
+//! Knows nothing of how counters are kept or shown.
+
+use super::feed::lock;
+use super::hub::{FLUSH, Shared};
+use super::shard::Shard;
+use super::{EdgeId, Event, Exchange, Window};
+use crate::model::Phase;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often windows are published.
+const WINDOW: Duration = Duration::from_millis(250);
+/// How often gauges are looked at.
+const SAMPLE: Duration = Duration::from_millis(50);
+/// At most so many struck exchanges are told one by one, each second.
+const STRUCK: u64 = 2_000;
+
+/// What workers and flushes send.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A worker began to record.
+    Joined(u64),
+    /// Exchanges that have ended.
+    Batch(Batch),
+    /// A worker ended.
+    Gone(u64),
+    /// Everything recorded before this is to be published.
+    Flush(u64),
+    /// The end.
+    Stop,
+}
+
+/// Exchanges of one worker, in the order in which they ended.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) worker: u64,
+    /// The last flush that the worker had seen: all it recorded before that flush is here or was sent before.
+    pub(crate) epoch: u64,
+    pub(crate) exchanges: Vec<Exchange>,
+    /// What it holds of the room for batches.
+    pub(crate) bytes: usize,
+}
+
+/// The thread's state.
+pub(crate) struct Collector {
+    shared: Arc<Shared>,
+    receiver: Receiver<Message>,
+    windows: BTreeMap<(u16, Phase), Window>,
+    /// Each worker, and the last flush it has seen.
+    workers: BTreeMap<u64, u64>,
+    /// The flush that is waited for, and until when.
+    flush: Option<(u64, Instant)>,
+    next_sample: Instant,
+    next_window: Instant,
+    struck: Struck,
+    lost: u64,
+}
+
+/// How many struck exchanges were told in this second, and how many were not.
+struct Struck {
+    second: Instant,
+    told: u64,
+    untold: u64,
+}
+
+impl Collector {
+    pub(crate) fn new(shared: Arc<Shared>, receiver: Receiver<Message>) -> Self {
+        let now = Instant::now();
+        Self {
+            shared,
+            receiver,
+            windows: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            flush: None,
+            next_sample: now,
+            next_window: now + WINDOW,
+            struck: Struck { second: now, told: 0, untold: 0 },
+            lost: 0,
+        }
+    }
+
+    /// Until [`Message::Stop`].
+    pub(crate) fn run(mut self) {
+        loop {
+            let now = Instant::now();
+            if now >= self.next_sample {
+                self.sample();
+                self.next_sample = now + SAMPLE;
+            }
+            let flushed = self
+                .flush
+                .filter(|(epoch, until)| now >= *until || self.workers.values().all(|seen| seen >= epoch));
+            if now >= self.next_window || flushed.is_some() {
+                self.publish();
+                self.next_window = now + WINDOW;
+            }
+            if let Some((epoch, _)) = flushed {
+                self.flush = None;
+                *lock(&self.shared.flushed.0) = epoch;
+                self.shared.flushed.1.notify_all();
+            }
+            let until = self.next_sample.min(self.next_window);
+            match self.receiver.recv_timeout(until.saturating_duration_since(now)) {
+                Ok(Message::Joined(worker)) => {
+                    self.workers.insert(worker, 0);
+                }
+                Ok(Message::Batch(batch)) => self.fold(batch),
+                Ok(Message::Gone(worker)) => {
+                    self.workers.remove(&worker);
+                }
+                Ok(Message::Flush(epoch)) => self.flush = Some((epoch, now + FLUSH * 9 / 10)),
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        while let Ok(message) = self.receiver.try_recv() {
+            if let Message::Batch(batch) = message {
+                self.fold(batch);
+            }
+        }
+        self.sample();
+        self.publish();
+        self.shared.feed.close();
+    }
+
+    fn fold(&mut self, batch: Batch) {
+        for exchange in &batch.exchanges {
+            let key = (exchange.edge.0, exchange.phase);
+            self.windows.entry(key).or_insert_with(|| empty(key)).add(exchange);
+            if !exchange.hits.is_empty() {
+                self.tell(exchange);
+            }
+        }
+        if let Some(seen) = self.workers.get_mut(&batch.worker) {
+            *seen = batch.epoch.max(*seen);
+        }
+        self.shared.release(batch.bytes);
+    }
+
+    /// Publishes an exchange that was struck, or counts it among those for which there is no room.
+    fn tell(&mut self, exchange: &Exchange) {
+        let now = Instant::now();
+        if now.saturating_duration_since(self.struck.second) >= Duration::from_secs(1) {
+            (self.struck.second, self.struck.told) = (now, 0);
+        }
+        let told = self.struck.told < STRUCK
+            && self.shared.feed.publish(Event::Struck {
+                edge: exchange.edge.0,
+                phase: exchange.phase,
+                began: self.shared.feed.at(exchange.began),
+                took: (exchange.took.as_secs_f64() * 1e6).round() / 1e6,
+                method: exchange.method,
+                status: exchange.status,
+                origin: exchange.origin,
+                ending: exchange.ending,
+                hits: exchange.hits.clone(),
+            });
+        self.struck.told += u64::from(told);
+        self.struck.untold += u64::from(!told);
+    }
+
+    /// Keeps the largest gauges seen within a window.
+    fn sample(&mut self) {
+        let phase = self.shared.phase();
+        for (place, entry) in lock(&self.shared.edges).iter().enumerate() {
+            let (in_flight, connections) = (entry.sum(Shard::in_flight), entry.sum(Shard::connections));
+            if in_flight > 0 || connections > 0 {
+                let key = (place as u16, phase);
+                let window = self.windows.entry(key).or_insert_with(|| empty(key));
+                window.in_flight = window.in_flight.max(in_flight);
+                window.connections = window.connections.max(connections);
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        for window in std::mem::take(&mut self.windows).into_values() {
+            self.shared.feed.publish(Event::Window(window));
+        }
+        let struck = std::mem::take(&mut self.struck.untold);
+        if struck > 0 {
+            self.shared.feed.publish(Event::Unwritten { struck });
+        }
+        let lost = self.shared.lost();
+        if lost > self.lost {
+            let more = lost - std::mem::replace(&mut self.lost, lost);
+            let text = format!(
+                "{more} events were lost because they came faster than they could be read; metrics are exact"
+            );
+            self.shared.feed.publish(Event::Warning { text });
+        }
+    }
+}
+
+fn empty((edge, phase): (u16, Phase)) -> Window {
+    Window { edge: EdgeId(edge).0, phase: Some(phase), ..Window::default() }
+}

@@ -1,0 +1,148 @@
+//! The stream of events: stamped with the time, in one order, to every reader.
+//!
+//! Each reader has a queue of [`QUEUE`] events. A reader that is so slow that its queue is half full gets no more `Struck`
+//! lines, of which there may be thousands a second, so that phases, windows and breaches still reach it; when the queue is
+//! full, it misses those too, and that is counted. Nobody who publishes ever waits for a reader.
+
+use super::{Event, Stamped};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::Instant;
+
+/// Events that wait for one reader: half a minute of the busiest stream there can be.
+const QUEUE: usize = 65_536;
+
+/// A lock whose data is whole even if a holder panicked: every critical section here is a few plain statements.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where events go.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    created: Instant,
+    /// Nanoseconds from `created` to the start of the clock.
+    started: AtomicU64,
+    readers: Mutex<Option<Vec<Sender<Arc<Stamped>>>>>,
+    missed: AtomicU64,
+}
+
+impl Feed {
+    pub(crate) fn new() -> Self {
+        Self {
+            created: Instant::now(),
+            started: AtomicU64::new(0),
+            readers: Mutex::new(Some(Vec::new())),
+            missed: AtomicU64::new(0),
+        }
+    }
+
+    /// The clock starts at zero now.
+    pub(crate) fn start_clock(&self) {
+        let nanos = u64::try_from(self.created.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.started.store(nanos, Ordering::Relaxed);
+    }
+
+    /// Seconds from the start of the clock, to the microsecond, so that they are the same when read back.
+    pub(crate) fn at(&self, moment: Instant) -> f64 {
+        let nanos = moment.saturating_duration_since(self.created).as_nanos() as f64;
+        let since = nanos - self.started.load(Ordering::Relaxed) as f64;
+        (since / 1e3).round().max(0.0) / 1e6
+    }
+
+    /// Stamps an event and passes it on; `false` if a reader missed it.
+    pub(crate) fn publish(&self, event: Event) -> bool {
+        let mut guard = lock(&self.readers);
+        let Some(readers) = guard.as_mut().filter(|readers| !readers.is_empty()) else { return true };
+        let yields = matches!(event, Event::Struck { .. });
+        let stamped = Arc::new(Stamped { t: self.at(Instant::now()), event });
+        let mut all = true;
+        readers.retain(|reader| {
+            if reader.is_closed() {
+                return false;
+            }
+            if yields && reader.capacity() < QUEUE / 2 {
+                all = false;
+            } else if reader.try_send(Arc::clone(&stamped)).is_err() {
+                all = false;
+                self.missed.fetch_add(1, Ordering::Relaxed);
+            }
+            true
+        });
+        all
+    }
+
+    /// A reader of every event from now on; it ends when the feed is closed.
+    pub(crate) fn subscribe(&self) -> Receiver<Arc<Stamped>> {
+        let (sender, receiver) = channel(QUEUE);
+        if let Some(readers) = lock(&self.readers).as_mut() {
+            readers.push(sender);
+        }
+        receiver
+    }
+
+    /// Readers get what is in their queues, and then the end.
+    pub(crate) fn close(&self) {
+        *lock(&self.readers) = None;
+    }
+
+    /// How many events readers have missed.
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Phase;
+
+    #[test]
+    fn a_reader_gets_what_comes_after_it_in_order_and_then_the_end() {
+        let feed = Feed::new();
+        feed.publish(Event::Phase { phase: Phase::Idle });
+        let mut reader = feed.subscribe();
+        feed.publish(Event::Phase { phase: Phase::Baseline });
+        feed.publish(Event::Finished);
+        feed.close();
+        let mut next = || reader.blocking_recv().map(|s| s.event.clone());
+        assert_eq!(next(), Some(Event::Phase { phase: Phase::Baseline }));
+        assert_eq!(next(), Some(Event::Finished));
+        assert_eq!(next(), None);
+        assert!(feed.subscribe().blocking_recv().is_none(), "a closed feed has ended at once");
+    }
+
+    #[test]
+    fn a_slow_reader_misses_struck_lines_first_and_nobody_waits() {
+        let feed = Feed::new();
+        let mut reader = feed.subscribe();
+        let struck = || Event::Struck {
+            edge: 0,
+            phase: Phase::Fault,
+            began: 0.0,
+            took: 0.0,
+            method: crate::telemetry::Method::Get,
+            status: 503,
+            origin: crate::telemetry::Origin::Injected,
+            ending: crate::telemetry::Ending::Complete,
+            hits: Vec::new(),
+        };
+        let taken = (0..QUEUE).filter(|_| feed.publish(struck())).count();
+        assert!((QUEUE / 2..=QUEUE / 2 + 1).contains(&taken), "{taken}");
+        assert_eq!(feed.missed(), 0);
+        assert!(feed.publish(Event::Finished), "what matters still has room");
+        while feed.publish(Event::Finished) {}
+        assert_eq!(feed.missed(), 1);
+        assert!(reader.try_recv().is_ok());
+    }
+
+    #[test]
+    fn the_clock_starts_when_told_and_never_runs_below_zero() {
+        let feed = Feed::new();
+        let before = Instant::now();
+        feed.start_clock();
+        assert_eq!(feed.at(before - std::time::Duration::from_secs(5)), 0.0);
+        assert!(feed.at(Instant::now()) < 5.0);
+    }
+}

@@ -1,0 +1,27 @@
+//! What happened, told once and read by many: metrics, journal, live line, guardrails, expectations and report.
+//!
+//! The data path records one [`Exchange`] when an exchange ends, however it ends. Each worker writes counters of its own
+//! ([`EdgeRecorder`]), which a scrape adds up, and hands its exchanges in batches to the collector, which folds them into
+//! [`Window`]s and publishes them as [`Event`]s. Knows nothing of sockets or of how faults are carried out.
+
+mod collector;
+pub mod event;
+mod feed;
+pub mod histogram;
+mod hub;
+pub mod journal;
+mod metrics;
+mod process;
+mod recorder;
+mod shard;
+#[cfg(test)]
+mod tests;
+pub mod window;
+
+pub use event::{Ending, Event, Exchange, Hit, Method, Origin, Stamped};
+pub use histogram::Histogram;
+pub use hub::{EdgeLabels, Telemetry};
+pub use journal::Journal;
+pub use recorder::{EdgeRecorder, Recorder};
+pub use shard::ConnectionOutcome;
+pub use window::{EdgeId, Window};
