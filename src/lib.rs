@@ -13,6 +13,7 @@
 //! problem`: left may import right, never the reverse; `tests/layers.rs` keeps it.
 
 pub mod api;
+pub mod cli;
 pub mod control;
 pub mod decision;
 pub mod fault;
