@@ -198,3 +198,11 @@ fn log() {
         .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .try_init();
 }
+//! The command line: one file a command.
+
+pub mod client;
+pub mod fault;
+pub mod fault_table;
+pub mod halt;
+#[cfg(test)]
+mod tests;
