@@ -67,6 +67,6 @@ impl Shop {
     /// A name for a request that came without one.
     fn name(&self) -> String {
         let n = self.unnamed.fetch_add(1, Ordering::Relaxed);
-        format!("{:016x}", Dice::new(self.config.seed, Key::of(b"shop"), Key(n)).next())
+        format!("{:016x}", Dice::new(self.config.seed, Key::of(b"shop"), Key(n)).bits())
     }
 }
