@@ -71,12 +71,15 @@ pub fn main(args: &Args, argv: Vec<String>) -> u8 {
             };
             let [_, payments, provider, database] = EDGES.map(at);
             let bound = waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let (Some(payments), Some(provider), Some(database), Some(bound)) = (payments, provider, database, bound) {
+            if let (Some(payments), Some(provider), Some(database), Some(bound)) =
+                (payments, provider, database, bound)
+            {
                 let wiring = Wiring::through(payments, provider, database);
-                let started = bound.start(scenario.config.clone(), wiring).map_err(|error| run::StartError {
-                    exit: crate::report::Exit::Environment,
-                    text: format!("the demo's services cannot start: {error}"),
-                })?;
+                let started =
+                    bound.start(scenario.config.clone(), wiring).map_err(|error| run::StartError {
+                        exit: crate::report::Exit::Environment,
+                        text: format!("the demo's services cannot start: {error}"),
+                    })?;
                 *running.lock().unwrap_or_else(PoisonError::into_inner) = Some(started);
             }
             if let (Some(admin), false) = (standing.admin, args.quiet) {
@@ -90,7 +93,8 @@ pub fn main(args: &Args, argv: Vec<String>) -> u8 {
     match code {
         code if code == scenario.expected_exit => {
             if !args.quiet {
-                let shown = if code == 0 { "it holds" } else { "it fails, as this scenario is there to show" };
+                let shown =
+                    if code == 0 { "it holds" } else { "it fails, as this scenario is there to show" };
                 eprintln!("the verdict is the expected one: {shown}");
             }
             0
@@ -112,7 +116,9 @@ fn plan(args: &Args, argv: Vec<String>) -> Result<Plan, String> {
     let admin = match args.admin.as_deref() {
         None => Admin::Default,
         Some("none") => Admin::None,
-        Some(text) => Admin::At(text.parse().map_err(|_| format!("`{text}` is not an address, such as 127.0.0.1:8475"))?),
+        Some(text) => Admin::At(
+            text.parse().map_err(|_| format!("`{text}` is not an address, such as 127.0.0.1:8475"))?,
+        ),
     };
     Ok(Plan {
         paths: Vec::new(),

@@ -50,7 +50,13 @@ pub fn run(args: &Args, flags: &Flags, format: Format, out: &mut dyn Write, err:
     }
 }
 
-fn show(args: &Args, experiment: &Experiment, seed: u64, format: Format, out: &mut dyn Write) -> io::Result<()> {
+fn show(
+    args: &Args,
+    experiment: &Experiment,
+    seed: u64,
+    format: Format,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let mut all = Vec::new();
     for (place, edge) in experiment.edges.iter().enumerate() {
         if args.edge.as_ref().is_some_and(|name| edge.name.as_str() != name) {
@@ -61,7 +67,11 @@ fn show(args: &Args, experiment: &Experiment, seed: u64, format: Format, out: &m
             .map(|n| plan.decide(&Asked::new(args, edge, n), args.at.0, Stage::Exchange))
             .collect();
         if format == Format::Json {
-            let rows: Vec<_> = asked.iter().enumerate().map(|(n, d)| json!({ "n": n + 1, "does": words(&plan, d) })).collect();
+            let rows: Vec<_> = asked
+                .iter()
+                .enumerate()
+                .map(|(n, d)| json!({ "n": n + 1, "does": words(&plan, d) }))
+                .collect();
             all.push(json!({ "edge": edge.name.as_str(), "requests": rows }));
             continue;
         }
@@ -72,7 +82,12 @@ fn show(args: &Args, experiment: &Experiment, seed: u64, format: Format, out: &m
         }
         for (n, decision) in asked.iter().enumerate() {
             let does = words(&plan, decision);
-            writeln!(out, "  {:>6}  {}", n + 1, if does.is_empty() { "–".to_owned() } else { does.join("; ") })?;
+            writeln!(
+                out,
+                "  {:>6}  {}",
+                n + 1,
+                if does.is_empty() { "–".to_owned() } else { does.join("; ") }
+            )?;
         }
     }
     if format == Format::Json {
@@ -98,7 +113,8 @@ fn plan(experiment: &Experiment, edge: usize, seed: u64, at: Duration) -> Plan {
 /// What a decision does, in words.
 fn words(plan: &Plan, decision: &Decision) -> Vec<String> {
     let name = |by| plan.fault(by).map_or_else(String::new, |fault| fault.name().to_string());
-    let span = |time: Duration| crate::units::Span(Duration::from_micros(time.as_micros() as u64)).to_string();
+    let span =
+        |time: Duration| crate::units::Span(Duration::from_micros(time.as_micros() as u64)).to_string();
     let mut does = Vec::new();
     for delay in &decision.delays {
         does.push(format!("{}: waits {}", name(delay.by), span(delay.time)));
@@ -178,7 +194,10 @@ impl Subject for Asked<'_> {
         self.query
     }
     fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_bytes())
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_bytes())
     }
     fn host(&self) -> Option<&str> {
         self.header("host").and_then(|host| std::str::from_utf8(host).ok())

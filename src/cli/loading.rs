@@ -50,8 +50,7 @@ impl Flags {
 
     /// Reads a file; its mistakes and warnings go to standard error.
     pub fn load(&self, path: &Path, quiet: bool) -> Option<Experiment> {
-        let overrides =
-            Overrides { set: self.set(), upstream: self.upstreams(), seed: self.seed, env: &env };
+        let overrides = Overrides { set: self.set(), upstream: self.upstreams(), seed: self.seed, env: &env };
         let mut err = anstream::AutoStream::auto(std::io::stderr());
         match load(path, &overrides) {
             Ok(Loaded { experiment, warnings }) => {
@@ -75,11 +74,11 @@ impl Flags {
 }
 
 /// Looks an environment variable up.
-pub fn env(name: &str) -> Option<String> {
+pub(super) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
 /// Whether messages are in colour.
-pub fn color() -> bool {
+pub(super) fn color() -> bool {
     anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
 }

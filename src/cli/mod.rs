@@ -14,6 +14,8 @@ pub mod schema;
 pub mod serve;
 mod signals;
 pub mod stage;
+#[cfg(test)]
+mod tests;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, IsTerminal, Write};
@@ -51,7 +53,7 @@ pub enum Command {
     /// Shows who would be struck, without opening a socket
     Explain(Local<explain::Args>),
     /// Prints the JSON Schema of experiment files, for editors
-    Schema,
+    Schema(schema::Args),
     /// Prints completions for a shell
     Completions {
         /// The shell.
@@ -67,7 +69,13 @@ pub struct Remote<A: clap::Args> {
     #[command(flatten)]
     args: A,
     /// The admin address of the one to talk to
-    #[arg(long, global = true, value_name = "ADDR", env = "BROWNOUT_ADMIN", default_value = "127.0.0.1:8475")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDR",
+        env = "BROWNOUT_ADMIN",
+        default_value = "127.0.0.1:8475"
+    )]
     admin: String,
     /// How results are written
     #[arg(long, global = true, value_enum, default_value_t = run::Format::Human, env = "BROWNOUT_FORMAT")]
@@ -133,7 +141,7 @@ pub fn main() -> u8 {
             check::run(&local.args, &flags, &mut out, &mut err)
         }
         Command::Explain(local) => explain::run(&local.args, &local.file, local.format, &mut out, &mut err),
-        Command::Schema => schema::run(&mut out),
+        Command::Schema(args) => schema::run(&args, &mut out, &mut err),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "brownout", &mut out);
             0
@@ -198,11 +206,3 @@ fn log() {
         .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .try_init();
 }
-//! The command line: one file a command.
-
-pub mod client;
-pub mod fault;
-pub mod fault_table;
-pub mod halt;
-#[cfg(test)]
-mod tests;

@@ -325,7 +325,7 @@ async fn one(
 }
 
 /// A seed for a file without one; short, because people type it.
-fn draw() -> u64 {
+pub(super) fn draw() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::hash::RandomState::new().build_hasher().finish() % 1_000_000_000
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 ///
 /// # Errors
 /// When the system gives no handler.
-pub fn stops() -> std::io::Result<Receiver<Stop>> {
+pub(super) fn stops() -> std::io::Result<Receiver<Stop>> {
     let (sender, receiver) = channel(4);
     let signals = [(SignalKind::interrupt(), Stop::Interrupt), (SignalKind::terminate(), Stop::Terminate)];
     for (kind, stop) in signals {
@@ -29,7 +29,7 @@ pub fn stops() -> std::io::Result<Receiver<Stop>> {
 ///
 /// # Errors
 /// When the system gives no handler.
-pub fn reload() -> std::io::Result<Signal> {
+pub(super) fn reload() -> std::io::Result<Signal> {
     signal(SignalKind::hangup())
 }
 
@@ -37,6 +37,6 @@ pub fn reload() -> std::io::Result<Signal> {
 ///
 /// # Errors
 /// When the system gives no handler.
-pub fn halt() -> std::io::Result<Signal> {
+pub(super) fn halt() -> std::io::Result<Signal> {
     signal(SignalKind::user_defined1())
 }

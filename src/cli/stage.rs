@@ -3,7 +3,7 @@
 use super::run::{Admin, Setting, StartError};
 use crate::api::{self, AdminConfig, AdminHandle, AdminState};
 use crate::control::{Control, EdgeStatus, Owner, Refusal};
-use crate::model::{Edge, Experiment, FaultRule, FaultSource, Lookup, Phase, Ttl, parse_fault};
+use crate::model::{Edge, Experiment, FaultRule, FaultSource, Phase, Ttl, parse_fault};
 use crate::report::Exit;
 use crate::run::Stage;
 use crate::telemetry::{Event, Journal, Stamped, Telemetry};
@@ -66,7 +66,8 @@ pub fn stand(
         Admin::Default => Some(ADMIN),
         Admin::At(address) => Some(address),
     };
-    let ttls: Vec<(String, Option<Ttl>)> = rules.iter().map(|rule| (rule.name.to_string(), rule.ttl)).collect();
+    let ttls: Vec<(String, Option<Ttl>)> =
+        rules.iter().map(|rule| (rule.name.to_string(), rule.ttl)).collect();
     let state = Arc::new(AdminState {
         experiment: Mutex::new(experiment.map(Name::to_string)),
         parse_fault: Box::new(|table, edges| by_hand(&table, edges)),
@@ -197,8 +198,8 @@ impl Stage for Standing {
 fn by_hand(table: &serde_json::Value, edges: &[EdgeStatus]) -> Result<(FaultRule, Option<Ttl>), String> {
     let known: Vec<(String, crate::decision::Protocol)> =
         edges.iter().map(|edge| (edge.name.clone(), edge.protocol)).collect();
-    let env: Lookup<'_> = &|name| std::env::var(name).ok();
-    let rule = parse_fault(FaultSource::Json(table), &known, env).map_err(|problems| problems.render(false))?;
+    let (rule, _) =
+        parse_fault(FaultSource::Json(table), &known).map_err(|problems| problems.render(false))?;
     let ttl = rule.ttl;
     Ok((rule, ttl))
 }
