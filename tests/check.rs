@@ -175,7 +175,10 @@ fn validate(schema: &Value, root: &Value, value: &Value, at: &str) -> Result<(),
 }
 
 fn accepted() -> Vec<PathBuf> {
-    ["tests/golden/accepted", "experiments", "experiments/faults"].into_iter().flat_map(files).collect()
+    ["tests/golden/accepted", "experiments", "experiments/demo", "experiments/faults"]
+        .into_iter()
+        .flat_map(files)
+        .collect()
 }
 
 fn as_json(path: &Path) -> Value {
