@@ -132,6 +132,15 @@ pub struct Edge {
     pub line: usize,
 }
 
+impl Edge {
+    /// Whether a path is one that asks how the service is: the usual ones, and those of `health`.
+    #[must_use]
+    pub fn is_health(&self, path: &str) -> bool {
+        matches!(path, "/health" | "/healthz" | "/livez" | "/readyz")
+            || self.health.iter().any(|known| known == path)
+    }
+}
+
 /// Where an edge forwards to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Upstream {
