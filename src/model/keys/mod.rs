@@ -3,6 +3,7 @@
 //! A key that does not stand here does not exist; a key that stands here is in all three. Holds no value of any file and
 //! no rule that looks at more than one key.
 
+mod action;
 mod experiment;
 mod fault;
 mod judge;

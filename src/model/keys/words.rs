@@ -259,27 +259,15 @@ pub(super) static PATH: Word = Word {
         if text.contains('?') && text.contains('=') {
             return Err(wrong("a path has no query", "use `query = { name = \"value\" }` beside it"));
         }
-        if let Some(segment) = text.split('/').find(|s| s.contains('{') && !segment_or_choice(s)) {
-            return Err(wrong(
-                format!("`{segment}` is neither a segment such as `{{id}}` nor a choice such as `{{a,b}}`"),
-                "close the brace; a named segment stands alone between slashes",
-            ));
+        match crate::model::pattern::PathPattern::parse(text) {
+            Ok(_) => Ok(()),
+            Err(label) => Err(wrong(
+                label,
+                "a named segment stands alone between slashes, such as `/users/{id}`; a choice is `{a,b}`",
+            )),
         }
-        glob(text)
     },
 };
-
-/// Whether braces in a segment of a path are `{name}` alone or a choice of a glob.
-fn segment_or_choice(segment: &str) -> bool {
-    named_segment(segment).is_some() || (segment.contains(',') && segment.contains('}'))
-}
-
-/// The name of a `{name}` segment.
-fn named_segment(segment: &str) -> Option<&str> {
-    let name = segment.strip_prefix('{')?.strip_suffix('}')?;
-    let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
-    plain.then_some(name)
-}
 
 pub(super) static PLAIN_PATH: Word = Word {
     what: "a path",
