@@ -235,7 +235,7 @@ fn a_whole_experiment_reads_as_it_is_written() {
     assert_eq!((x.name.as_str(), x.seed, x.run.fault), ("timeout-cut", Some(42), Duration::from_secs(60)));
     let [checkout, provider, db] = x.edges.as_slice() else { panic!() };
     assert_eq!(checkout.upstreams[1].base, "/base");
-    assert_eq!((checkout.max_connections, checkout.max_in_flight, checkout.max_held), (100, 50, 40));
+    assert_eq!((checkout.max_connections, checkout.max_in_flight, checkout.max_held), (Some(100), 50, 40));
     assert_eq!((checkout.caller.as_deref(), checkout.success.len()), (Some("x-service"), 3));
     assert_eq!((provider.listen.port(), provider.to.as_str(), provider.max_held), (0, "provider", 10_000));
     assert_eq!((db.protocol, db.listen.to_string().as_str()), (Protocol::Tcp, "127.0.0.1:5433"));
