@@ -262,6 +262,18 @@ fn a_whole_experiment_reads_as_it_is_written() {
 }
 
 #[test]
+fn a_file_has_a_bounded_number_of_tables() {
+    let edge = |n: usize| {
+        format!("[[edge]]\nname = \"e{n}\"\nlisten = \"127.0.0.1:0\"\nupstream = \"http://127.0.0.1:1\"\n")
+    };
+    let file = |most| format!("name = \"x\"\n{}", (0..most).map(edge).collect::<String>());
+    assert!(parse(&file(200), Path::new("x.toml"), &Overrides::default()).is_ok());
+    let problems = parse(&file(201), Path::new("x.toml"), &Overrides::default()).unwrap_err();
+    let titles: Vec<&str> = problems.errors().map(|p| p.title.as_str()).collect();
+    assert_eq!(titles, ["more `[[edge]]` than one experiment may have"]);
+}
+
+#[test]
 fn flags_replace_what_the_file_says() {
     let set = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let env = |name: &str| (name == "PORT").then(|| "4321".to_owned());
