@@ -36,4 +36,10 @@ pub trait Subject {
     fn body_size(&self) -> Option<u64>;
     /// What the request wants to upgrade to.
     fn upgrade(&self) -> Option<&[u8]>;
+    /// A health request, which faults without a path spare.
+    fn is_health(&self) -> bool;
+    /// The value of the edge's `caller` header.
+    fn caller(&self) -> Option<&[u8]>;
+    /// The value of the edge's `identity` header.
+    fn identity(&self) -> Option<&[u8]>;
 }

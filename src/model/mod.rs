@@ -3,6 +3,31 @@
 //! `load` is the only user of the TOML parser; everything here holds checked types. Knows nothing of how an experiment is
 //! executed.
 
+pub mod pattern;
+mod conform;
+mod edge;
+mod effect;
+mod expect;
+mod fault;
+mod keys;
+mod law;
+mod load;
+mod overrides;
+mod reader;
+mod reference;
+mod safety;
+mod schema;
+mod syntax;
+mod traffic;
+mod tree;
+mod when;
+mod who;
+
+pub use load::{FaultSource, Loaded, load, parse, parse_fault};
+pub use overrides::{Lookup, Overrides};
+pub use reference::reference;
+pub use schema::schema;
+
 use crate::decision::Protocol;
 use crate::fault::Fault;
 use crate::units::{Comparison, Name, Percent, Rate};

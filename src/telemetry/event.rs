@@ -277,6 +277,13 @@ pub enum Event {
         /// In words.
         text: String,
     },
+    /// Something could not be done, and the run is not what it should have been.
+    Trouble {
+        /// The exit code that says so.
+        exit: u8,
+        /// In words.
+        text: String,
+    },
     /// The user asked to stop.
     Interrupted {
         /// The signal's name.

@@ -1,0 +1,247 @@
+//! Holds a tree against the static description of the keys: unknown and missing keys, wrong types, unreadable values.
+//!
+//! What was reported is marked as broken, so that nobody reports it again. Knows no rule that looks at two keys.
+
+use super::keys::{Kind, Shape, Wrong};
+use super::tree::{Node, Tree, Value};
+use crate::problem::{Place, Problem, Problems, all_of, nearest};
+
+/// Checks a table; `place` is its header, for what is missing in it.
+pub(crate) fn table(tree: &mut Tree, shape: &'static Shape, place: Place, problems: &mut Problems) {
+    for entry in &mut tree.entries {
+        match shape.key(&entry.key) {
+            Some(key) => value(&mut entry.node, &key.kind, (&entry.key, shape.name), problems),
+            None => {
+                problems.push(unknown(&entry.key, entry.key_place, shape));
+                entry.node.broken = true;
+            }
+        }
+    }
+    for key in shape.keys.iter().filter(|key| key.required && tree.get(key.name).is_none()) {
+        // A misspelt key is one mistake, not two.
+        let unknown = tree.entries.iter().filter(|entry| shape.key(&entry.key).is_none());
+        if unknown.into_iter().any(|entry| meant(&entry.key, shape) == Some(key.name)) {
+            continue;
+        }
+        let example = match &key.kind {
+            Kind::Tables(shape) => format!("add a table `{}`", shape.name),
+            _ => format!("add `{} = {}`", key.name, key.example),
+        };
+        problems.push(missing(shape.name, key.name, place).help(example));
+    }
+}
+
+/// The problem that a key is missing; the walk over a file that could not be read whole leaves these out.
+fn missing(shape: &str, key: &str, place: Place) -> Problem {
+    Problem::error(format!("`{key}` is missing in {}", quoted(shape)))
+        .at(place)
+        .label(format!("{} has no `{key}`", quoted(shape)))
+}
+
+/// Table names are code, `the file` is not.
+pub(crate) fn quoted(shape: &str) -> String {
+    if shape.contains(' ') { shape.to_owned() } else { format!("`{shape}`") }
+}
+
+fn meant(key: &str, shape: &'static Shape) -> Option<&'static str> {
+    let plain = key.replace('-', "_");
+    let instead = || shape.instead.iter().find(|(other, _)| *other == plain).map(|(_, here)| *here);
+    let same = shape.keys.iter().map(|key| key.name).find(|name| *name == plain);
+    same.or_else(instead).or_else(|| nearest(key, shape.keys.iter().map(|key| key.name)))
+}
+
+fn unknown(key: &str, place: Place, shape: &'static Shape) -> Problem {
+    let names = shape.keys.iter().map(|key| key.name).chain(shape.family.map(|family| family.name));
+    let all = || format!("the keys here are {}", all_of(names.clone()));
+    if shape.later.contains(&key) {
+        return Problem::error(format!("`{key}` is not in this version"))
+            .at(place)
+            .label("a later version will have it")
+            .help("take it out for now");
+    }
+    let problem = Problem::error(format!("unknown key `{}` in {}", key.escape_debug(), quoted(shape.name)))
+        .at(place)
+        .label(if shape.name.starts_with("the ") {
+            "not a key of an experiment"
+        } else {
+            "not a key of this table"
+        });
+    match meant(key, shape) {
+        Some(other) => problem.help(format!("did you mean `{other}`?")),
+        None if key.starts_with('p') && shape.family.is_some() && key[1..].parse::<u32>().is_ok() => {
+            problem.help("percentiles are written with two to four digits, such as `p50`, `p99` and `p999`")
+        }
+        None => problem.help(all()),
+    }
+}
+
+fn value(node: &mut Node, kind: &'static Kind, at: (&str, &'static str), problems: &mut Problems) {
+    if node.broken {
+        return;
+    }
+    let place = node.place;
+    match (kind, &mut node.value) {
+        (Kind::Any(kinds), _) => match kinds.iter().find(|kind| takes(kind, node)) {
+            Some(kind) => value(node, kind, at, problems),
+            None => wrong_type(node, kind, at, problems),
+        },
+        (Kind::Many(kind), Value::List(list)) => {
+            if list.is_empty() {
+                node.broken = true;
+                problems.push(
+                    Problem::error(format!("`{}` is empty in {}", at.0, quoted(at.1)))
+                        .at(place)
+                        .label("an empty list")
+                        .help(format!("write {}, or leave `{}` out", kind.describe(), at.0)),
+                );
+            }
+            list.iter_mut().for_each(|node| value(node, kind, at, problems));
+            if list.iter().any(|node| node.broken && node.as_tree().is_none()) {
+                node.broken = true;
+            }
+        }
+        (Kind::Many(kind), _) => value(node, kind, at, problems),
+        (Kind::Exactly(count, kind), Value::List(list)) => {
+            let found = list.len();
+            list.iter_mut().for_each(|node| value(node, kind, at, problems));
+            node.broken = found != *count || list.iter().any(|node| node.broken);
+            if found != *count {
+                let label = format!("expected {count} values, found {found}");
+                problems.push(bad(at, place, Wrong { label, help: None }));
+            }
+        }
+        (Kind::Table(shape), Value::Table(tree)) => table(tree, shape, place, problems),
+        (Kind::Tables(shape), Value::List(list)) => {
+            for node in list {
+                let place = node.place;
+                match &mut node.value {
+                    Value::Table(tree) => table(tree, shape, place, problems),
+                    _ => wrong_type(node, kind, at, problems),
+                }
+            }
+        }
+        (Kind::Map(word, kind), Value::Table(tree)) => {
+            for entry in &mut tree.entries {
+                if let Err(wrong) = (word.check)(&entry.key) {
+                    problems.push(bad(at, entry.key_place, wrong));
+                    entry.node.broken = true;
+                }
+                value(&mut entry.node, kind, at, problems);
+            }
+        }
+        (Kind::Word(word), Value::Text(text)) => {
+            if let Err(wrong) = (word.check)(text) {
+                node.broken = true;
+                problems.push(bad(at, place, wrong));
+            }
+        }
+        (Kind::OneOf(words, later), Value::Text(text)) => {
+            if words.iter().all(|(word, _)| word != text) {
+                let problem = if later.contains(&text.as_str()) {
+                    Problem::error(format!("`{} = \"{text}\"` is not in this version", at.0))
+                        .label("a later version will have it")
+                        .help(format!("write {}", kind.describe()))
+                } else {
+                    let near = nearest(text, words.iter().map(|(word, _)| *word));
+                    Problem::error(format!("bad value for `{}` in {}", at.0, quoted(at.1)))
+                        .label(format!("expected {}", kind.describe()))
+                        .help(match near {
+                            Some(near) => format!("did you mean `\"{near}\"`?"),
+                            None => format!("write {}", kind.describe()),
+                        })
+                };
+                node.broken = true;
+                problems.push(problem.at(place));
+            }
+        }
+        (Kind::Flag, Value::Flag(_)) => {}
+        (Kind::Integer(low, high), Value::Integer(number)) => {
+            if !(i128::from(*low)..=i128::from(*high)).contains(number) {
+                node.broken = true;
+                let label = format!("expected {}", kind.describe());
+                problems.push(bad(at, place, Wrong { label, help: None }));
+            }
+        }
+        (Kind::Number(low, high), Value::Integer(_) | Value::Float(_)) => {
+            if !number(node).is_some_and(|number| (*low..=*high).contains(&number)) {
+                node.broken = true;
+                let label = format!("expected {}", kind.describe());
+                problems.push(bad(at, place, Wrong { label, help: None }));
+            }
+        }
+        _ => wrong_type(node, kind, at, problems),
+    }
+}
+
+/// The number, whole or not.
+pub(crate) fn number(node: &Node) -> Option<f64> {
+    match node.value {
+        Value::Integer(number) => Some(number as f64),
+        Value::Float(number) => Some(number),
+        _ => None,
+    }
+}
+
+/// Whether the type of a value fits, whatever the value.
+fn takes(kind: &Kind, node: &Node) -> bool {
+    match (kind, &node.value) {
+        (Kind::Any(kinds), _) => kinds.iter().any(|kind| takes(kind, node)),
+        (Kind::Many(kind), Value::List(list)) => list.iter().all(|node| takes(kind, node)),
+        (Kind::Many(kind), _) => takes(kind, node),
+        (Kind::Word(_) | Kind::OneOf(..), Value::Text(_))
+        | (Kind::Flag, Value::Flag(_))
+        | (Kind::Integer(..), Value::Integer(_))
+        | (Kind::Number(..), Value::Integer(_) | Value::Float(_))
+        | (Kind::Exactly(..) | Kind::Tables(_), Value::List(_))
+        | (Kind::Table(_) | Kind::Map(..), Value::Table(_)) => true,
+        _ => false,
+    }
+}
+
+fn bad(at: (&str, &str), place: Place, wrong: Wrong) -> Problem {
+    let problem =
+        Problem::error(format!("bad value for `{}` in {}", at.0, quoted(at.1))).at(place).label(wrong.label);
+    match wrong.help {
+        Some(help) => problem.help(help),
+        None => problem,
+    }
+}
+
+fn wrong_type(node: &mut Node, kind: &'static Kind, at: (&str, &'static str), problems: &mut Problems) {
+    node.broken = true;
+    let help = match (kind, &node.value) {
+        (Kind::Tables(shape), Value::Table(_)) => {
+            Some(format!("there may be several: write `{}` with two brackets on each side", shape.name))
+        }
+        (Kind::Table(shape), Value::List(_)) if shape.name.starts_with('[') => {
+            Some(format!("there is only one: write `{}` with one bracket on each side", shape.name))
+        }
+        (Kind::Flag, Value::Text(_)) => Some("write `true` or `false`, without quotes".into()),
+        (Kind::Integer(..) | Kind::Number(..), Value::Text(text)) if text.trim().parse::<f64>().is_ok() => {
+            Some(format!("write `{}`, without quotes", text.trim()))
+        }
+        (Kind::Word(word), Value::Integer(_) | Value::Float(_) | Value::Flag(_) | Value::Date) => {
+            let example = word.examples.first().map(|example| format!(", such as `\"{example}\"`"));
+            Some(format!("write it in quotes{}", example.unwrap_or_default()))
+        }
+        (Kind::Any(kinds), Value::Integer(_) | Value::Float(_)) => {
+            let examples = kinds.iter().filter_map(|kind| match kind {
+                Kind::Word(word) => word.examples.first(),
+                _ => None,
+            });
+            examples.into_iter().next().map(|example| format!("write it in quotes, such as `\"{example}\"`"))
+        }
+        (Kind::Any(kinds), Value::Text(text))
+            if text.trim().parse::<f64>().is_ok()
+                && kinds.iter().any(|kind| matches!(kind, Kind::Integer(..) | Kind::Number(..))) =>
+        {
+            Some(format!("write `{}`, without quotes", text.trim()))
+        }
+        (Kind::Table(shape), _) => {
+            shape.example().map(|example| format!("write a table, such as `{example}`"))
+        }
+        _ => None,
+    };
+    let label = format!("expected {}; found {}", kind.describe(), node.kind());
+    problems.push(bad(at, node.place, Wrong { label, help }));
+}

@@ -1,0 +1,348 @@
+//! `[[fault]]`: where, who, when and what, read together because they must fit each other.
+
+use super::law::{self, Folder};
+use super::reader::Reader;
+use super::tree::Value;
+use super::{FaultRule, Ttl, when, who};
+use crate::decision::{self, Answer, Cut, Protocol, Then};
+use crate::fault::{Drop, DropAt, Fault, Hang, HangWhere, How, Latency, Respond};
+use crate::problem::{Problem, Problems, all_of, nearest};
+use crate::units::Span;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a fault must know of the rest of the file.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    /// The edges by their place in the file; no protocol if the edge is broken.
+    pub(crate) edges: Vec<(String, Option<Protocol>)>,
+    /// How long the fault phase lasts; `None` if it is not known.
+    pub(crate) phase: Option<Duration>,
+    /// Where files with samples are.
+    pub(crate) folder: Folder,
+}
+
+impl Surroundings {
+    /// The place of an edge in the file, if there is one of this name and nothing is wrong with it.
+    pub(crate) fn find(&self, table: &Reader<'_>, problems: &mut Problems) -> Vec<(usize, Protocol)> {
+        let mut found: Vec<(usize, Protocol)> = Vec::new();
+        for node in table.many("edge") {
+            let Some(name) = node.as_text() else { continue };
+            let Some(index) = self.edges.iter().position(|(edge, _)| edge == name) else {
+                // That there are no edges at all is another mistake, and reported.
+                if !self.edges.is_empty() {
+                    let names = || self.edges.iter().map(|(edge, _)| edge.as_str());
+                    problems.push(
+                        Problem::error(format!("there is no edge `{name}`"))
+                            .at(node.place)
+                            .label("not an edge")
+                            .help(match nearest(name, names()) {
+                                Some(near) => format!("did you mean `{near}`?"),
+                                None => format!("there is {}", all_of(names())),
+                            }),
+                    );
+                }
+                continue;
+            };
+            if found.iter().any(|(other, _)| *other == index) {
+                problems.push(
+                    Problem::error(format!("edge `{name}` is there twice"))
+                        .at(node.place)
+                        .label("again")
+                        .help("take one out"),
+                );
+            } else if let Some(protocol) = self.edges.get(index).and_then(|(_, protocol)| *protocol) {
+                found.push((index, protocol));
+            }
+        }
+        found
+    }
+}
+
+/// The actions that this version has.
+pub(crate) const ACTIONS: [&str; 4] = ["latency", "hang", "drop", "respond"];
+
+/// Reads one fault.
+pub(crate) fn read(table: &Reader<'_>, around: &Surroundings, problems: &mut Problems) -> Option<FaultRule> {
+    let edges = around.find(table, problems);
+    let protocols: Vec<Protocol> = edges.iter().map(|(_, protocol)| *protocol).collect();
+    let who = who::read(table, &protocols, problems);
+    let when = when::read(table, around.phase, problems);
+    let actions = actions(table, &protocols, around, problems);
+    for (key, action) in &actions {
+        let misfit = edges.iter().find_map(|(index, protocol)| {
+            Some((around.edges.get(*index)?.0.as_str(), action.as_apply().fits(*protocol).err()?))
+        });
+        if let Some((edge, reason)) = misfit {
+            let (label, help) = reason.split_once(": ").unwrap_or((&reason, "leave it out"));
+            problems.push(
+                Problem::error(format!("`{key}` does not fit edge `{edge}`"))
+                    .at(table.place_of(key))
+                    .label(label)
+                    .help(help),
+            );
+        }
+        if action.refuses() {
+            refuse(table, problems);
+        } else if action.as_apply().at_accept() {
+            at_accept(table, problems);
+        }
+    }
+    if !ACTIONS.iter().any(|key| table.entries().iter().any(|entry| entry.key == *key))
+        && !table.entries().iter().any(|entry| entry.node.broken)
+    {
+        problems.push(
+            Problem::error("this fault does nothing")
+                .at(table.place)
+                .label("no action")
+                .help(format!("add at least one of {}", all_of(ACTIONS))),
+        );
+    }
+    Some(FaultRule {
+        name: table.parsed("name")?,
+        edges: edges.into_iter().map(|(index, _)| index).collect(),
+        who,
+        when,
+        armed: table.flag("armed").unwrap_or(true),
+        ttl: table.text("ttl").and_then(|text| match text {
+            "forever" => Some(Ttl::Forever),
+            _ => text.parse::<Span>().ok().map(|span| Ttl::For(span.0)),
+        }),
+        optional: table.flag("optional").unwrap_or(false),
+        actions: actions.into_iter().map(|(_, action)| action).collect(),
+        line: problems.line_column(table.place).0,
+    })
+}
+
+/// The actions in the order in which the table of the reference has them.
+fn actions(
+    table: &Reader<'_>,
+    protocols: &[Protocol],
+    around: &Surroundings,
+    problems: &mut Problems,
+) -> Vec<(&'static str, Fault)> {
+    let all = [
+        ("latency", latency(table, around, problems).map(Fault::Latency)),
+        ("hang", hang(table, protocols, problems).map(Fault::Hang)),
+        ("drop", cut(table, problems).map(Fault::Drop)),
+        ("respond", respond(table, problems).map(Fault::Respond)),
+    ];
+    all.into_iter().filter_map(|(key, action)| Some((key, action?))).collect()
+}
+
+fn latency(table: &Reader<'_>, around: &Surroundings, problems: &mut Problems) -> Option<Latency> {
+    let latency = match table.duration("latency") {
+        Some(time) => Latency { before: Some(decision::Distribution::fixed(time)), ..Latency::default() },
+        None => {
+            let t = table.inner("latency")?;
+            let apart = ["before", "after", "chunk"].into_iter().find(|key| t.has(key));
+            match apart {
+                Some(key) if law::has_law(&t) || t.has("max") => {
+                    problems.push(
+                        Problem::error(format!("`{key}` stands beside a law for the whole"))
+                            .at(t.key_place(key))
+                            .label("one or the other")
+                            .help(format!(
+                                "put the law under it: `latency = {{ {key} = {{ uniform = … }} }}`"
+                            )),
+                    );
+                    return None;
+                }
+                Some(_) => Latency {
+                    before: law::read(&t, "before", &around.folder, problems),
+                    after: law::read(&t, "after", &around.folder, problems),
+                    chunk: law::read(&t, "chunk", &around.folder, problems),
+                },
+                None => {
+                    Latency { before: Some(law::law(&t, &around.folder, problems)?), ..Latency::default() }
+                }
+            }
+        }
+    };
+    let all = [&latency.before, &latency.after, &latency.chunk];
+    if all.into_iter().flatten().all(law::is_nothing) && all.into_iter().any(Option::is_some) {
+        problems.push(
+            Problem::error("a latency of nothing")
+                .at(table.place_of("latency"))
+                .label("nobody would notice")
+                .help("write a duration above zero, such as `\"300ms\"`"),
+        );
+    }
+    Some(latency)
+}
+
+fn hang(table: &Reader<'_>, protocols: &[Protocol], problems: &mut Problems) -> Option<Hang> {
+    let usual = match protocols.contains(&Protocol::Tcp) {
+        true => Then::Cut(Cut::Close),
+        false => Then::Status(504),
+    };
+    let plain = |time| Hang { at: HangWhere::Request, hang: decision::Hang { time, then: usual } };
+    match &table.node("hang")?.value {
+        Value::Flag(true) => return Some(plain(None)),
+        Value::Flag(false) => {
+            problems.push(
+                Problem::error("`hang = false` does nothing")
+                    .at(table.place_of("hang"))
+                    .label("no hang")
+                    .help("take it out, or write `hang = true`"),
+            );
+            return None;
+        }
+        Value::Text(text) => return Some(plain(Some(text.parse::<Span>().ok()?.0))),
+        _ => {}
+    }
+    let t = table.inner("hang")?;
+    if t.has("then") && !t.has("for") {
+        problems.push(
+            Problem::error("`then` never comes")
+                .at(t.key_place("then"))
+                .label("there is no `for` after which it could")
+                .help("add `for = \"20s\"`, or take `then` out"),
+        );
+    }
+    let then = match (t.integer("then"), t.text("then")) {
+        (Some(code), _) => Then::Status(u16::try_from(code).ok()?),
+        (None, Some("close")) => Then::Cut(Cut::Close),
+        (None, Some("reset")) => Then::Cut(Cut::Reset),
+        (None, Some(code)) => Then::Status(code.parse().ok()?),
+        (None, None) => usual,
+    };
+    let at = match t.text("at") {
+        Some("headers") => HangWhere::Headers,
+        Some("body") => HangWhere::Body,
+        _ => HangWhere::Request,
+    };
+    if at == HangWhere::Body && t.has("then") && matches!(then, Then::Status(_)) {
+        problems.push(
+            Problem::error("a status cannot follow a head")
+                .at(t.place_of("then"))
+                .label("the status was sent before the body hung")
+                .help("use `then = \"close\"` or `\"reset\"`"),
+        );
+        return None;
+    }
+    let then = match (at, then) {
+        (HangWhere::Body, Then::Status(_)) => Then::Cut(Cut::Close),
+        _ => then,
+    };
+    Some(Hang { at, hang: decision::Hang { time: t.duration("for"), then } })
+}
+
+fn cut(table: &Reader<'_>, problems: &mut Problems) -> Option<Drop> {
+    let how = |text: &str| match text {
+        "refuse" => How::Refuse,
+        "close" => How::Close,
+        "reset" => How::Reset,
+        _ => How::Blackhole,
+    };
+    if let Some(text) = table.text("drop") {
+        return Some(Drop { how: how(text), at: DropAt::Request });
+    }
+    let t = table.inner("drop")?;
+    let times = ["at", "after_bytes", "after"];
+    let mut written = times.into_iter().filter(|key| t.has(key));
+    if let (Some(one), Some(other)) = (written.next(), written.next()) {
+        problems.push(
+            Problem::error(format!("`{other}` and `{one}` both say when to drop"))
+                .at(t.key_place(other))
+                .label("which of them?")
+                .related(t.key_place(one), "the first")
+                .help("keep one"),
+        );
+        return None;
+    }
+    let how = how(t.text("how")?);
+    if how == How::Refuse
+        && let Some(key) = times.into_iter().find(|key| t.has(key))
+    {
+        problems.push(
+            Problem::error("`refuse` closes the listener: there is no connection yet")
+                .at(t.key_place(key))
+                .label(format!("`{key}` has no meaning here"))
+                .help("take it out, or use `how = \"close\"` or `\"reset\"`"),
+        );
+        return None;
+    }
+    let at = match (t.text("at"), t.size("after_bytes"), t.duration("after")) {
+        (Some("accept"), ..) => DropAt::Accept,
+        (Some("headers"), ..) => DropAt::Headers,
+        (_, Some(bytes), _) => DropAt::AfterBytes(bytes),
+        (.., Some(time)) => DropAt::After(time),
+        _ => DropAt::Request,
+    };
+    Some(Drop { how, at })
+}
+
+fn respond(table: &Reader<'_>, problems: &mut Problems) -> Option<Respond> {
+    let (status, t) = match (table.integer("respond"), table.inner("respond")) {
+        (Some(status), _) => (status, None),
+        (None, t) => (t?.integer("status")?, t),
+    };
+    let status = u16::try_from(status).ok()?;
+    let Some(t) = t else {
+        let answer = Answer { status, headers: Vec::new(), body: Vec::new() };
+        return Some(Respond { answer: Arc::new(answer), after_upstream: false });
+    };
+    super::traffic::framing(&t, problems);
+    let body = t.text("body").unwrap_or_default();
+    if matches!(status, 204 | 205 | 304) && !body.is_empty() {
+        problems.push(
+            Problem::error(format!("an answer {status} has no body"))
+                .at(t.place_of("body"))
+                .label("would break the connection")
+                .help("take it out, or use another status"),
+        );
+    }
+    let fields = t.map("headers").into_iter();
+    let headers =
+        fields.flat_map(|(name, values)| values.into_iter().map(move |value| (name.clone(), value)));
+    let answer = Answer { status, headers: headers.collect(), body: body.as_bytes().to_vec() };
+    Some(Respond { answer: Arc::new(answer), after_upstream: t.flag("after_upstream").unwrap_or(false) })
+}
+
+/// `refuse` closes the listener itself, so it cannot choose.
+fn refuse(table: &Reader<'_>, problems: &mut Problems) {
+    let choosers = ["match", "except", "percent", "sticky", "first", "after", "every", "max"];
+    for key in choosers.into_iter().filter(|key| table.has(key)) {
+        let all = match key {
+            "match" => table.text("match") == Some("all"),
+            "percent" => table.percent("percent").is_none_or(|percent| percent.get() >= 100.0),
+            _ => false,
+        };
+        if !all {
+            problems.push(
+                Problem::error(format!("`refuse` cannot choose, so `{key}` has no meaning"))
+                    .at(table.key_place(key))
+                    .label("the listener is closed for everybody")
+                    .related(table.place_of("drop"), "refuses")
+                    .help(format!(
+                        "take `{key}` out and write `match = \"all\"`; or use `how = \"reset\"`, which can choose"
+                    )),
+            );
+        }
+    }
+}
+
+/// What is decided at accept sees only the peer.
+fn at_accept(table: &Reader<'_>, problems: &mut Problems) {
+    for key in ["match", "except"] {
+        let Some(inner) = table.inner(key) else { continue };
+        for entry in inner.entries().iter().filter(|entry| entry.key != "peer" && !entry.node.broken) {
+            problems.push(
+                Problem::error(format!("`{}` is not known at `accept`", entry.key))
+                    .at(entry.key_place)
+                    .label("no request has been read yet")
+                    .related(table.place_of("drop"), "strikes at `accept`")
+                    .help(format!("use only `{key}.peer`, or `at = \"request\"`")),
+            );
+        }
+    }
+    if !matches!(table.text("sticky"), None | Some("peer" | "connection")) {
+        problems.push(
+            Problem::error("no request is known at `accept`")
+                .at(table.place_of("sticky"))
+                .label("only the peer and the connection are")
+                .help("use `sticky = \"peer\"` or `\"connection\"`, or `at = \"request\"`"),
+        );
+    }
+}

@@ -1,0 +1,517 @@
+//! `[[fault]]`: where, who, when and what.
+
+use super::words::*;
+use super::{Kind, Shape, key};
+
+/// A fault.
+pub(crate) static FAULT: Shape = Shape {
+    name: "[[fault]]",
+    doc: "A named rule: where, who, when and what. At least one of `latency`, `hang`, `drop` and `respond`.",
+    keys: &[
+        key(
+            "name",
+            Kind::Word(&NAME),
+            r#""provider is slow""#,
+            "What metrics, reports and marked answers call it.",
+        )
+        .required(),
+        key("edge", Kind::Many(&Kind::Word(&TEXT)), r#""provider""#, "Where: the edge, or a list.")
+            .required(),
+        key(
+            "match",
+            Kind::Any(&[Kind::OneOf(&[("all", "everything, on purpose")], &[]), Kind::Table(&MATCH)]),
+            r#"{ method = "POST", path = "/v1/charges/**" }"#,
+            "Who: what a request must be like. Keys and-ed, lists or-ed. A fault that nothing bounds must say `\"all\"`.",
+        ),
+        key(
+            "except",
+            Kind::Table(&EXCEPT),
+            r#"{ path = "/v1/refunds/**" }"#,
+            "Who is spared; the same keys as `match`.",
+        ),
+        key(
+            "percent",
+            Kind::Any(&[Kind::Number(0.0, 100.0), Kind::Word(&PERCENT)]),
+            "5",
+            "How many of the matching requests (TCP: connections; with `sticky`: victims), any fraction.",
+        )
+        .default("100"),
+        key(
+            "sticky",
+            Kind::Word(&STICKY),
+            r#""caller""#,
+            "The same victim every time; all numbers then count for each of them.",
+        ),
+        key("first", Kind::Integer(1, u64::MAX), "2", "Only the first so many."),
+        key("after", Kind::Integer(0, u64::MAX), "100", "Not the first so many.").default("0"),
+        key("every", Kind::Integer(1, u64::MAX), "3", "Every so manyth.").default("1"),
+        key("max", Kind::Integer(1, u64::MAX), "10", "At most so many hits."),
+        key("include_health", Kind::Flag, "true", "Strike health checks too.").default("false"),
+        key(
+            "schedule",
+            Kind::Table(&SCHEDULE),
+            r#"{ from = "10s", for = "5s", every = "20s" }"#,
+            "When, by the clock.",
+        )
+        .default("the whole fault phase"),
+        key(
+            "at",
+            Kind::Many(&Kind::Any(&[Kind::Word(&DURATION), Kind::Table(&AT)])),
+            r#"["0s", { from = "19s", for = "3s" }]"#,
+            "When, as a list of times; each arms anew. Without `for`, up to the next.",
+        ),
+        key("armed", Kind::Flag, "false", "Arm it with the fault phase; `false` waits for the API.")
+            .default("true"),
+        key(
+            "ttl",
+            Kind::Any(&[Kind::Word(&TTL)]),
+            r#""5m""#,
+            "When it ends by itself if armed by hand or in `serve`: at most `\"1h\"`, or `\"forever\"`.",
+        )
+        .default("5m by hand, 1h in `serve`"),
+        key("optional", Kind::Flag, "true", "A run in which it hits nothing is not vacuous.")
+            .default("false"),
+        key(
+            "latency",
+            Kind::Any(&[Kind::Word(&DURATION), Kind::Table(&LATENCY)]),
+            r#"{ uniform = ["1s", "2s"] }"#,
+            "What: wait. A duration or a law, or `before`, `after` and `chunk` apart.",
+        ),
+        key(
+            "hang",
+            Kind::Any(&[Kind::Flag, Kind::Word(&SOME_TIME), Kind::Table(&HANG)]),
+            r#"{ for = "20s", then = "504" }"#,
+            "What: do not answer. `true` hangs until the fault ends or the caller leaves.",
+        ),
+        key(
+            "drop",
+            Kind::Any(&[Kind::OneOf(HOW, HOW_LATER), Kind::Table(&DROP)]),
+            r#"{ how = "reset", at = "headers" }"#,
+            "What: cut the connection.",
+        ),
+        key(
+            "respond",
+            Kind::Any(&[Kind::Integer(200, 599), Kind::Table(&RESPOND)]),
+            r#"{ status = 503, headers = { retry-after = "1" } }"#,
+            "What: answer in the upstream's place.",
+        ),
+    ],
+    family: None,
+    later: &[
+        "service",
+        "limit",
+        "bandwidth",
+        "chunk",
+        "truncate",
+        "endless",
+        "corrupt",
+        "rewrite",
+        "reroute",
+        "duplicate",
+        "stale",
+        "freeze",
+        "capacity",
+        "serialize",
+        "connections",
+        "tls",
+        "env",
+        "process",
+        "hook",
+    ],
+    instead: &[
+        ("delay", "latency"),
+        ("slow", "latency"),
+        ("lag", "latency"),
+        ("abort", "respond"),
+        ("error", "respond"),
+        ("status", "respond"),
+        ("fail", "respond"),
+        ("timeout", "hang"),
+        ("blackhole", "drop"),
+        ("reset", "drop"),
+        ("reset_peer", "drop"),
+        ("kill", "drop"),
+        ("probability", "percent"),
+        ("percentage", "percent"),
+        ("toxicity", "percent"),
+        ("rate", "percent"),
+        ("edges", "edge"),
+        ("target", "edge"),
+        ("on", "edge"),
+        ("proxy", "edge"),
+        ("where", "match"),
+        ("when", "schedule"),
+        ("duration", "schedule"),
+        ("for", "schedule"),
+        ("enabled", "armed"),
+        ("path", "match"),
+        ("method", "match"),
+        ("headers", "match"),
+        ("unless", "except"),
+        ("limit_hits", "max"),
+    ],
+};
+
+macro_rules! matcher {
+    ($name:literal, $doc:literal) => {
+        Shape {
+            name: $name,
+            doc: $doc,
+            keys: &[
+                key("method", Kind::Many(&Kind::Word(&METHOD)), r#"["POST", "PUT"]"#, "The method."),
+                key(
+                    "path",
+                    Kind::Many(&Kind::Word(&PATH)),
+                    r#""/v1/charges/**""#,
+                    "The path: a glob (`/**` matches zero segments too), or a pattern such as `/users/{id}`.",
+                ),
+                key(
+                    "query",
+                    Kind::Map(&QUERY_NAME, &Kind::Many(&Kind::Word(&GLOB))),
+                    r#"{ plan = "gold*" }"#,
+                    "Query parameters, each with a glob of its value; all must be there.",
+                ),
+                key(
+                    "headers",
+                    Kind::Map(&HEADER, &Kind::Many(&Kind::Word(&GLOB))),
+                    r#"{ x-tenant = ["a", "b"] }"#,
+                    "Header fields, each with a glob of its value; all must be there.",
+                ),
+                key(
+                    "host",
+                    Kind::Many(&Kind::Word(&GLOB)),
+                    r#""api.*""#,
+                    "The host that the caller asked for.",
+                ),
+                key(
+                    "peer",
+                    Kind::Many(&Kind::Word(&NETWORK)),
+                    r#""10.0.0.0/8""#,
+                    "The network of the caller's address.",
+                ),
+                key(
+                    "caller",
+                    Kind::Many(&Kind::Word(&GLOB)),
+                    r#""web-*""#,
+                    "The caller, as the edge's `caller` names it.",
+                ),
+                key(
+                    "body_size",
+                    Kind::Any(&[Kind::Word(&SIZE_LIMIT), Kind::Table(&BODY_SIZE)]),
+                    r#""> 1 MiB""#,
+                    "The declared size of the body.",
+                ),
+                key(
+                    "upgrade",
+                    Kind::Many(&Kind::Word(&METHOD)),
+                    r#""websocket""#,
+                    "What the request asks to upgrade to.",
+                ),
+            ],
+            family: None,
+            later: &["grpc"],
+            instead: &[
+                ("url", "path"),
+                ("uri", "path"),
+                ("header", "headers"),
+                ("ip", "peer"),
+                ("verb", "method"),
+                ("size", "body_size"),
+            ],
+        }
+    };
+}
+
+pub(crate) static MATCH: Shape = matcher!("match", "What a request must be like: keys and-ed, lists or-ed.");
+static EXCEPT: Shape = matcher!("except", "What is spared: keys and-ed, lists or-ed.");
+
+static BODY_SIZE: Shape = Shape {
+    name: "body_size",
+    doc: "The declared size of the body, both bounds included.",
+    keys: &[
+        key("min", Kind::Word(&SIZE), r#""1 KiB""#, "The smallest.").default(r#""0 B""#),
+        key("max", Kind::Word(&SIZE), r#""1 MiB""#, "The largest."),
+    ],
+    family: None,
+    later: &[],
+    instead: &[],
+};
+
+static SCHEDULE: Shape = Shape {
+    name: "schedule",
+    doc: "On and off by the clock, counted from the start of the fault phase.",
+    keys: &[
+        key("from", Kind::Word(&DURATION), r#""10s""#, "On for the first time.").default(r#""0s""#),
+        key("for", Kind::Word(&SOME_TIME), r#""5s""#, "How long it is on.")
+            .default("to the end of the phase"),
+        key("every", Kind::Word(&SOME_TIME), r#""20s""#, "On again, from start to start."),
+        key(
+            "ramp",
+            Kind::Any(&[Kind::Word(&SOME_TIME), Kind::Table(&RAMP)]),
+            r#""30s""#,
+            "Not all at once: the percent rises over this time; `{ dose = \"30s\" }`: the delay.",
+        ),
+    ],
+    family: None,
+    later: &["since"],
+    instead: &[("start", "from"), ("duration", "for"), ("period", "every"), ("interval", "every")],
+};
+
+static RAMP: Shape = Shape {
+    name: "ramp",
+    doc: "What rises.",
+    keys: &[key("dose", Kind::Word(&SOME_TIME), r#""30s""#, "The delay rises over this time.").required()],
+    family: None,
+    later: &[],
+    instead: &[],
+};
+
+static AT: Shape = Shape {
+    name: "at",
+    doc: "One time at which a fault is armed.",
+    keys: &[
+        key("from", Kind::Word(&DURATION), r#""19s""#, "On.").required(),
+        key("for", Kind::Word(&SOME_TIME), r#""3s""#, "How long.")
+            .default("to the next, or the end of the phase"),
+    ],
+    family: None,
+    later: &[],
+    instead: &[],
+};
+
+static LATENCY: Shape = Shape {
+    name: "latency",
+    doc: "A wait: one law, or `before`, `after` and `chunk` apart.",
+    keys: &[
+        key("before", TIME, r#""300ms""#, "Before the upstream is called (TCP: connected)."),
+        key("after", TIME, r#""300ms""#, "After the upstream answered. HTTP only."),
+        key("chunk", TIME, r#""20ms""#, "Before each piece of the answer (TCP: of either direction)."),
+        UNIFORM,
+        NORMAL_KEY,
+        LOGNORMAL_KEY,
+        PARETO_KEY,
+        PERCENTILES_KEY,
+        SAMPLES_KEY,
+        WAVE_KEY,
+        MAX_KEY,
+    ],
+    family: None,
+    later: &[],
+    instead: &[("delay", "before"), ("time", "before"), ("jitter", "uniform")],
+};
+
+const TIME: Kind = Kind::Any(&[Kind::Word(&DURATION), Kind::Table(&LAW)]);
+
+/// A law that durations follow.
+pub(crate) static LAW: Shape = Shape {
+    name: "a law of chance",
+    doc: "How long, drawn for each: exactly one law, and perhaps `max`.",
+    keys: &[UNIFORM, NORMAL_KEY, LOGNORMAL_KEY, PARETO_KEY, PERCENTILES_KEY, SAMPLES_KEY, WAVE_KEY, MAX_KEY],
+    family: None,
+    later: &[],
+    instead: &[("jitter", "uniform"), ("gaussian", "normal")],
+};
+
+static ONE_TIME: Kind = Kind::Word(&DURATION);
+static SAMPLES: &[Kind] = &[Kind::Word(&TEXT), Kind::Many(&ONE_TIME)];
+
+const UNIFORM: super::Key =
+    key("uniform", Kind::Exactly(2, &ONE_TIME), r#"["1s", "2s"]"#, "Evenly between two.");
+const NORMAL_KEY: super::Key =
+    key("normal", Kind::Table(&NORMAL), r#"{ mean = "300ms", stddev = "50ms" }"#, "Normal, cut off at zero.");
+const LOGNORMAL_KEY: super::Key = key(
+    "lognormal",
+    Kind::Table(&LOGNORMAL),
+    r#"{ median = "100ms", p99 = "2s" }"#,
+    "Log-normal, as most latencies are.",
+);
+const PARETO_KEY: super::Key =
+    key("pareto", Kind::Table(&PARETO), r#"{ min = "50ms", shape = 1.5 }"#, "Pareto: a heavy tail.");
+const PERCENTILES_KEY: super::Key = key(
+    "percentiles",
+    Kind::Table(&PERCENTILES),
+    r#"{ p50 = "100ms", p90 = "400ms", p99 = "2s" }"#,
+    "Through these points, straight between them; below the lowest it stays, above the highest too.",
+);
+const SAMPLES_KEY: super::Key = key(
+    "samples",
+    Kind::Any(SAMPLES),
+    r#"["80ms", "120ms", "3s"]"#,
+    "One of these, each as likely: a list, or a file beside this one with one duration a line.",
+);
+const WAVE_KEY: super::Key = key(
+    "wave",
+    Kind::Table(&WAVE),
+    r#"{ min = "50ms", max = "500ms", period = "20s" }"#,
+    "A sine in time, beginning at `min`.",
+);
+const MAX_KEY: super::Key =
+    key("max", Kind::Word(&SOME_TIME), r#""5s""#, "No draw is longer.").default("1 day");
+
+static NORMAL: Shape = Shape {
+    name: "normal",
+    doc: "The normal law, cut off at zero.",
+    keys: &[
+        key("mean", Kind::Word(&DURATION), r#""300ms""#, "The mean.").required(),
+        key("stddev", Kind::Word(&DURATION), r#""50ms""#, "The standard deviation.").required(),
+    ],
+    family: None,
+    later: &[],
+    instead: &[("std", "stddev"), ("sigma", "stddev"), ("avg", "mean")],
+};
+
+static LOGNORMAL: Shape = Shape {
+    name: "lognormal",
+    doc: "The log-normal law.",
+    keys: &[
+        key("median", Kind::Word(&SOME_TIME), r#""100ms""#, "Half of the draws are shorter.").required(),
+        key("p99", Kind::Word(&SOME_TIME), r#""2s""#, "99 of 100 draws are shorter.").required(),
+    ],
+    family: None,
+    later: &[],
+    instead: &[("p50", "median"), ("mean", "median")],
+};
+
+static PARETO: Shape = Shape {
+    name: "pareto",
+    doc: "The Pareto law.",
+    keys: &[
+        key("min", Kind::Word(&SOME_TIME), r#""50ms""#, "The shortest draw.").required(),
+        key("shape", Kind::Number(0.01, 100.0), "1.5", "Alpha; the smaller, the heavier the tail.")
+            .required(),
+    ],
+    family: None,
+    later: &[],
+    instead: &[("alpha", "shape"), ("scale", "min")],
+};
+
+static PERCENTILES: Shape = Shape {
+    name: "percentiles",
+    doc: "Points of a distribution, rising.",
+    keys: &[],
+    family: Some(&super::Family {
+        name: "p50, p90, p99 …",
+        pattern: super::judge::QUANTILES.pattern,
+        has: super::judge::is_quantile,
+        key: key("pNN", Kind::Word(&DURATION), r#""100ms""#, "So many of 100 (or 1000) draws are shorter."),
+    }),
+    later: &[],
+    instead: &[("median", "p50")],
+};
+
+static WAVE: Shape = Shape {
+    name: "wave",
+    doc: "A sine in time.",
+    keys: &[
+        key("min", Kind::Word(&DURATION), r#""50ms""#, "At its start.").required(),
+        key("max", Kind::Word(&DURATION), r#""500ms""#, "After half a period.").required(),
+        key("period", Kind::Word(&SOME_TIME), r#""20s""#, "From start to start.").required(),
+    ],
+    family: None,
+    later: &[],
+    instead: &[("every", "period")],
+};
+
+static HANG: Shape = Shape {
+    name: "hang",
+    doc: "The exchange is not answered.",
+    keys: &[
+        key("for", Kind::Word(&SOME_TIME), r#""20s""#, "How long.")
+            .default("until the fault ends or the caller leaves"),
+        key(
+            "then",
+            Kind::Any(&[Kind::Integer(200, 599), Kind::Word(&THEN)]),
+            r#""504""#,
+            "What comes then: a status, `\"close\"` or `\"reset\"`.",
+        )
+        .default("504; on a TCP edge `\"close\"`"),
+        key(
+            "at",
+            Kind::OneOf(
+                &[
+                    ("request", "before the upstream is called"),
+                    ("headers", "once the upstream has answered"),
+                    ("body", "after the head of the answer"),
+                ],
+                &[],
+            ),
+            r#""headers""#,
+            "Where the exchange stops.",
+        )
+        .default(r#""request""#),
+    ],
+    family: None,
+    later: &[],
+    instead: &[("duration", "for"), ("time", "for"), ("status", "then")],
+};
+
+const HOW: &[(&str, &str)] = &[
+    ("refuse", "the listener itself is closed while the fault is on"),
+    ("close", "FIN"),
+    ("reset", "a real RST"),
+    ("blackhole", "swallowed: no answer and no close"),
+];
+const HOW_LATER: &[&str] = &["goaway"];
+
+static DROP: Shape = Shape {
+    name: "drop",
+    doc: "The connection is refused, closed, reset or swallowed. At most one of `at`, `after_bytes` and `after`.",
+    keys: &[
+        key("how", Kind::OneOf(HOW, HOW_LATER), r#""reset""#, "In which way.").required(),
+        key(
+            "at",
+            Kind::OneOf(
+                &[
+                    ("accept", "as soon as the connection is there"),
+                    ("request", "once the head of a request is known; the upstream is not called"),
+                    ("headers", "once the upstream has answered"),
+                ],
+                &[],
+            ),
+            r#""headers""#,
+            "When.",
+        )
+        .default(r#""request""#),
+        key(
+            "after_bytes",
+            Kind::Any(&[Kind::Integer(0, u64::MAX), Kind::Word(&SIZE)]),
+            r#""1 KiB""#,
+            "After so many bytes of the answer.",
+        ),
+        key(
+            "after",
+            Kind::Word(&DURATION),
+            r#""2s""#,
+            "So long after the answer (TCP: the connection) began.",
+        ),
+    ],
+    family: None,
+    later: &[],
+    instead: &[("when", "at"), ("bytes", "after_bytes")],
+};
+
+static RESPOND: Shape = Shape {
+    name: "respond",
+    doc: "An answer that the upstream never gave.",
+    keys: &[
+        key("status", Kind::Integer(200, 599), "503", "The status.").required(),
+        key(
+            "headers",
+            Kind::Map(&HEADER, &Kind::Many(&Kind::Word(&HEADER_VALUE))),
+            r#"{ retry-after = "1" }"#,
+            "Header fields, but not those that frame the answer.",
+        )
+        .default("{}"),
+        key("body", Kind::Word(&TEXT), r#""out of order""#, "The body.").default(r#""""#),
+        key(
+            "after_upstream",
+            Kind::Flag,
+            "true",
+            "The upstream executes the request first, and the caller is told that it failed.",
+        )
+        .default("false"),
+    ],
+    family: None,
+    later: &["grpc_status"],
+    instead: &[("code", "status"), ("header", "headers")],
+};

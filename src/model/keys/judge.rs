@@ -1,0 +1,150 @@
+//! `[[expect]]` and `[[guardrail]]`.
+
+use super::words::*;
+use super::{Family, Kind, Shape, key};
+
+/// `p50` to `p999`: the share of exchanges, from 0 to 1.
+pub(crate) fn quantile(key: &str) -> Option<f64> {
+    let digits = key.strip_prefix('p')?;
+    if !(2..=4).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let number: u32 = digits.parse().ok()?;
+    let plain = digits.len() == 2 || !digits.ends_with('0');
+    (number > 0 && plain).then(|| f64::from(number) / 10f64.powi(digits.len() as i32))
+}
+
+pub(super) fn is_quantile(key: &str) -> bool {
+    quantile(key).is_some()
+}
+
+pub(super) static QUANTILES: Family = Family {
+    name: "p50 … p999",
+    pattern: "^p([0-9]{2}|[0-9]{1,3}[1-9])$",
+    has: is_quantile,
+    key: key(
+        "pNN",
+        Kind::Word(&LIMIT),
+        r#""< 800ms""#,
+        "The duration below which so many of 100 (or 1000) exchanges stay.",
+    ),
+};
+
+macro_rules! judge {
+    ($name:literal, $doc:literal, $later:expr, $instead:expr, [$($own:expr),* $(,)?]) => {
+        Shape {
+            name: $name,
+            doc: $doc,
+            keys: &[
+                $($own,)*
+                key("success_rate", Kind::Word(&LIMIT), r#"">= 99%""#, "Exchanges that did not fail, of all."),
+                key("error_rate", Kind::Word(&LIMIT), r#""< 1%""#, "Failed exchanges, of all."),
+                key(
+                    "status_rate",
+                    Kind::Map(&STATUS_SET, &Kind::Word(&LIMIT)),
+                    r#"{ "503" = "< 1%", 5xx = "< 2%" }"#,
+                    "Exchanges with these statuses, of all; also `status_rate.503 = \"< 1%\"`. HTTP only.",
+                ),
+                key("rate", Kind::Word(&LIMIT), r#""> 40/s""#, "Exchanges per second."),
+                key("in_flight", Kind::Word(&LIMIT), r#""<= 200""#, "The most at once."),
+                key("include_injected", Kind::Flag, "true", "What Brownout did itself counts too.").default("false"),
+            ],
+            family: Some(&QUANTILES),
+            later: $later,
+            instead: $instead,
+        }
+    };
+}
+
+pub(crate) static EXPECT: Shape = judge!(
+    "[[expect]]",
+    "What must hold on an edge. Each limit is one check.",
+    &[
+        "amplification",
+        "recovers_within",
+        "vs",
+        "open_connections",
+        "duplicates_differ",
+        "onset_source",
+        "onset_order",
+        "service",
+        "up",
+        "restarts",
+        "downtime",
+        "crash_rate",
+        "env",
+        "http",
+        "tcp",
+        "command",
+        "every",
+        "tolerate",
+        "max_exposure",
+    ],
+    &[
+        ("availability", "success_rate"),
+        ("errors", "error_rate"),
+        ("latency", "p99"),
+        ("median", "p50"),
+        ("phases", "phase"),
+        ("status", "status_rate")
+    ],
+    [
+        key("name", Kind::Word(&NAME), r#""checkout stays available""#, "What reports call it.")
+            .default("the edge and what is measured"),
+        key("edge", Kind::Word(&TEXT), r#""checkout""#, "Where it is measured.").required(),
+        key(
+            "phase",
+            Kind::Many(&Kind::OneOf(
+                &[
+                    ("baseline", "before the faults"),
+                    ("fault", "under faults"),
+                    ("recovery", "after the faults")
+                ],
+                &[],
+            )),
+            r#"["fault", "recovery"]"#,
+            "In which phases it is judged.",
+        )
+        .default(r#""fault""#),
+        key(
+            "baseline",
+            Kind::Flag,
+            "false",
+            "It must hold in the baseline first; if not, nothing can be learned.",
+        )
+        .default("true"),
+    ]
+);
+
+pub(crate) static GUARDRAIL: Shape = judge!(
+    "[[guardrail]]",
+    "What ends the fault phase: any of its limits, true throughout `for`, heals everything at once.",
+    &["amplification", "open_connections", "service", "restarts", "downtime", "up"],
+    &[("errors", "error_rate"), ("duration", "for"), ("latency", "p99")],
+    [
+        key("name", Kind::Word(&NAME), r#""too many errors""#, "What reports call it.")
+            .default("the edge and what is measured"),
+        key("edge", Kind::Word(&TEXT), r#""checkout""#, "Where it is measured.").required(),
+        key("for", Kind::Word(&DURATION), r#""10s""#, "Breached when true throughout this time.")
+            .default(r#""10s""#),
+        key("window", Kind::Word(&SOME_TIME), r#""5s""#, "Over which each value is taken.")
+            .default(r#""5s""#),
+    ]
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentile_keys() {
+        for (key, q) in
+            [("p50", 0.5), ("p99", 0.99), ("p999", 0.999), ("p05", 0.05), ("p995", 0.995), ("p9999", 0.9999)]
+        {
+            assert_eq!(quantile(key), Some(q), "{key}");
+        }
+        for key in ["p", "p5", "p100", "p00", "p990", "p99999", "pxx", "p-1", "99", "p000"] {
+            assert_eq!(quantile(key), None, "{key}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! What makes a whole file unsafe or pointless, though each part of it is right.
+
+use super::edge::Placed;
+use super::keys::address;
+use super::reader::Reader;
+use super::{Experiment, FaultRule, Phase};
+use crate::problem::{Place, Problem, Problems};
+use std::net::SocketAddr;
+
+/// Words that name production in a host name or an environment.
+const PRODUCTION: [&str; 3] = ["prod", "production", "live"];
+
+/// Variables of the environment that say where we are.
+const ENVIRONMENTS: [&str; 3] = ["ENVIRONMENT", "APP_ENV", "DEPLOY_ENV"];
+
+/// Refuses a listener that other machines can reach, unless that is meant.
+pub(crate) fn exposed(table: &Reader<'_>, problems: &mut Problems) {
+    let Some(listen) = table.text("listen").and_then(|text| address(text).ok()) else { return };
+    if listen.ip().is_loopback() || table.flag("expose") == Some(true) {
+        return;
+    }
+    problems.push(
+        Problem::error("this edge can be reached from other machines")
+            .at(table.place_of("listen"))
+            .label(match listen.ip().is_unspecified() {
+                true => "listens on all addresses",
+                false => "is not a loopback address",
+            })
+            .help(format!(
+                "listen on `127.0.0.1:{}`, or add `expose = true` if this is meant",
+                listen.port()
+            )),
+    );
+}
+
+/// Refuses edges that collide, and edges that forward to themselves.
+pub(crate) fn listeners(edges: &[Placed], problems: &mut Problems) {
+    for (n, placed) in edges.iter().enumerate() {
+        let edge = &placed.edge;
+        let before = edges.iter().take(n);
+        if let Some(other) = before.into_iter().find(|other| collide(other.edge.listen, edge.listen)) {
+            problems.push(
+                Problem::error(format!(
+                    "edges `{}` and `{}` listen on one address",
+                    other.edge.name, edge.name
+                ))
+                .at(placed.listen)
+                .label("taken")
+                .related(other.listen, format!("by `{}`", other.edge.name))
+                .help("give each its own port; port 0 lets the system pick one"),
+            );
+        }
+    }
+    for n in 0..edges.len() {
+        if let Some(path) = loop_from(n, edges) {
+            // Every edge of a loop is on it: say it once.
+            if path.iter().min() != Some(&n) {
+                continue;
+            }
+            let names: Vec<String> =
+                path.iter().filter_map(|n| edges.get(*n)).map(|p| format!("`{}`", p.edge.name)).collect();
+            let (Some(placed), Some(first)) = (edges.get(n), names.first()) else { continue };
+            let label = match names.len() {
+                1 => "this is where the edge itself listens".to_owned(),
+                _ => format!("leads back: {} → {first}", names.join(" → ")),
+            };
+            problems.push(
+                Problem::error(format!("edge {first} forwards to itself"))
+                    .at(placed.upstream)
+                    .label(label)
+                    .related(placed.listen, "listens here")
+                    .help("name the address of the service behind it"),
+            );
+        }
+    }
+}
+
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let anywhere =
+        |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && (a.is_ipv4() == b.is_ipv4() || a.is_ipv6());
+    one.port() != 0
+        && one.port() == other.port()
+        && (one.ip() == other.ip() || anywhere(one, other) || anywhere(other, one))
+}
+
+/// The edges on a way from this one back to it.
+fn loop_from(start: usize, edges: &[Placed]) -> Option<Vec<usize>> {
+    let next = |n: usize| -> Vec<usize> {
+        let upstreams = edges.get(n).map_or(&[][..], |placed| &placed.edge.upstreams);
+        (0..edges.len())
+            .filter(|other| {
+                let Some(to) = edges.get(*other).map(|p| p.edge.listen) else { return false };
+                upstreams.iter().any(|upstream| reaches(&upstream.host, upstream.port, to))
+            })
+            .collect()
+    };
+    let mut seen = vec![start];
+    let mut ways = vec![vec![start]];
+    while let Some(way) = ways.pop() {
+        for other in next(*way.last()?) {
+            if other == start {
+                return Some(way);
+            }
+            if !seen.contains(&other) {
+                seen.push(other);
+                let mut longer = way.clone();
+                longer.push(other);
+                ways.push(longer);
+            }
+        }
+    }
+    None
+}
+
+fn reaches(host: &str, port: u16, listen: SocketAddr) -> bool {
+    if port != listen.port() {
+        return false;
+    }
+    match host.parse::<std::net::IpAddr>() {
+        Ok(ip) => {
+            ip == listen.ip() || (listen.ip().is_unspecified() && (ip.is_loopback() || ip.is_unspecified()))
+        }
+        Err(_) => host == "localhost" && (listen.ip().is_loopback() || listen.ip().is_unspecified()),
+    }
+}
+
+/// Refuses an upstream that is named like production.
+pub(crate) fn production(table: &Reader<'_>, problems: &mut Problems) {
+    for node in table.many("upstream") {
+        let Some((upstream, _)) = node.as_text().and_then(|text| super::edge::upstream(text).ok()) else {
+            continue;
+        };
+        if let Some(word) = production_word(&upstream.host) {
+            problems.push(
+                Problem::error("this upstream looks like production")
+                    .at(node.place)
+                    .label(format!("`{word}` is in its name"))
+                    .help(
+                        "point it at a test system, or write `allow_production = true` under `[run]` if this is meant",
+                    ),
+            );
+        }
+    }
+}
+
+/// Refuses an environment that is named like production.
+pub(crate) fn environment(env: super::overrides::Lookup<'_>, problems: &mut Problems) {
+    for name in ENVIRONMENTS {
+        if let Some(word) = env(name).as_deref().and_then(production_word) {
+            problems.push(
+                Problem::error("this environment looks like production")
+                    .label(format!("`{word}` in the environment variable `{name}`"))
+                    .help(
+                        "run it elsewhere, or write `allow_production = true` under `[run]` if this is meant",
+                    ),
+            );
+        }
+    }
+}
+
+/// The word of a host name or environment that names production, if there is one.
+fn production_word(text: &str) -> Option<&'static str> {
+    if text.parse::<std::net::IpAddr>().is_ok() {
+        return None;
+    }
+    let lower = text.to_lowercase();
+    let words =
+        lower.split(|c: char| !c.is_alphanumeric()).map(|w| w.trim_end_matches(|c: char| c.is_numeric()));
+    words.into_iter().find_map(|word| PRODUCTION.into_iter().find(|known| *known == word))
+}
+
+/// Warns of what would teach nothing.
+pub(crate) fn pointless(experiment: &Experiment, places: &Places, problems: &mut Problems) {
+    if experiment.faults.is_empty() {
+        problems.push(
+            Problem::warning("there is no fault")
+                .label("nothing will go wrong, so the run shows only how the system does by itself")
+                .help("add a `[[fault]]`"),
+        );
+        return;
+    }
+    if experiment.faults.iter().all(|fault| !fault.armed) {
+        problems.push(
+            Problem::warning("no fault is armed by the run")
+                .label("all of them say `armed = false` and wait for the API")
+                .help("take `armed = false` out of one, unless this is meant"),
+        );
+    }
+    if experiment.expects.is_empty() {
+        problems.push(
+            Problem::warning("there is no expectation")
+                .label("the run can show what happens, but nothing can fail")
+                .help("add an `[[expect]]` on the edge at which users would notice"),
+        );
+    }
+    if experiment.run.baseline.is_zero() && !experiment.expects.is_empty() {
+        problems.push(
+            Problem::warning("there is no baseline")
+                .at(places.baseline)
+                .label("nothing shows that the system was well before the faults")
+                .help("set `baseline = \"10s\"` under `[run]`"),
+        );
+    }
+    for (fault, place) in experiment.faults.iter().zip(&places.faults) {
+        if hides_behind_itself(fault, experiment) {
+            problems.push(
+                Problem::warning(format!("`{}` and every expectation stand on the same edge", fault.name))
+                    .at(*place)
+                    .label("what Brownout does here itself is left out of every judgement here")
+                    .help(
+                        "expect something of an edge nearer to the users, judge the recovery, or say \
+                         `include_injected = true`",
+                    ),
+            );
+        }
+    }
+}
+
+/// Whether nothing is expected anywhere that this fault could spread to.
+fn hides_behind_itself(fault: &FaultRule, experiment: &Experiment) -> bool {
+    let same = |edge: &usize| fault.edges.contains(edge);
+    !experiment.expects.is_empty()
+        && !fault.edges.is_empty()
+        && experiment
+            .expects
+            .iter()
+            .all(|e| same(&e.edge) && !e.include_injected && !e.phases.contains(&Phase::Recovery))
+}
+
+/// Where things stand, for what is found out late.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    /// `run.baseline`.
+    pub(crate) baseline: Place,
+    /// The edge of each fault.
+    pub(crate) faults: Vec<Place>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_production() {
+        for host in
+            ["prod", "db.prod.example.com", "payments-production", "LIVE.example.com", "prod1", "eu-prod-2.x"]
+        {
+            assert!(production_word(host).is_some(), "{host}");
+        }
+        for host in
+            ["127.0.0.1", "product", "products.example.com", "delivery", "alive", "preprod", "non_produ"]
+        {
+            assert!(production_word(host).is_none(), "{host}");
+        }
+    }
+}

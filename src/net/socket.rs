@@ -1,0 +1,42 @@
+//! What is done to connected sockets: options, and the ways to end.
+
+use super::listen::RECEIVE_BUFFER;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::{TcpSocket, TcpStream};
+
+/// Makes a fresh connection ready: no waiting for more bytes before a packet leaves.
+pub fn tune(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+}
+
+/// Connects. The caller limits the time.
+///
+/// # Errors
+/// As the system says.
+pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    socket.set_tcp_nodelay(true)?;
+    TcpSocket::from_std_stream(socket.into()).connect(address).await
+}
+
+/// Ends a connection with a RST: what was sent and not delivered is lost, and the other side is told so.
+pub fn reset(stream: TcpStream) {
+    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    drop(stream);
+}
+
+/// Stops sending: the other side reads an end of file, and may still answer.
+pub fn finish_sending(stream: &TcpStream) {
+    let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Write);
+}
+
+/// The error the socket holds, if any: after a RST, the reset.
+#[must_use]
+pub fn pending_error(stream: &TcpStream) -> Option<io::Error> {
+    stream.take_error().ok().flatten()
+}

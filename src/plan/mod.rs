@@ -1,0 +1,313 @@
+//! The compiled faults of one edge, and the decision.
+//!
+//! [`Plan::decide`] is pure but for the ordinals it counts: no I/O, no clock, no global chance. The same seed, faults and order
+//! of requests give the same decisions, whatever the number of threads. Knows nothing of tokio, hyper or TOML.
+
+mod matcher;
+mod tally;
+pub mod timeline;
+
+pub use tally::{Tally, Totals};
+
+use crate::decision::{Decision, Dice, FaultRef, Key, Protocol, Subject};
+use crate::fault::{Fault, Moment};
+use crate::model::{FaultRule, Ramp, Sticky};
+use crate::units::Name;
+use matcher::Matcher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// The faults in force on one edge, in file order. Immutable; arming publishes another.
+#[derive(Debug, Default)]
+pub struct Plan {
+    faults: Vec<Arc<Armed>>,
+    at_accept: bool,
+    on_exchange: bool,
+    refuses: Option<FaultRef>,
+}
+
+/// One fault in force: its compiled rule, and what it has done since it was armed.
+#[derive(Debug)]
+pub struct Armed {
+    rule: Arc<Compiled>,
+    /// When it was armed, on the clock that `decide` is asked by.
+    since: Duration,
+    tally: Tally,
+    healed: AtomicBool,
+}
+
+/// A rule, ready to be asked.
+#[derive(Debug)]
+pub struct Compiled {
+    /// Its name.
+    pub name: Name,
+    key: Key,
+    matcher: Matcher,
+    percent: f64,
+    sticky: Option<Sticky>,
+    first: u64,
+    after: u64,
+    every: u64,
+    max: u64,
+    ramp: Option<Ramp>,
+    actions: Vec<Fault>,
+    at_accept: bool,
+    seed: u64,
+    /// What it has done in all its armings.
+    pub totals: Arc<Totals>,
+}
+
+impl Compiled {
+    /// Compiles a rule. `scale` stretches its ramp (`time_scale`).
+    ///
+    /// # Errors
+    /// A sentence for the user: a pattern that is none, or a fault that does not fit an edge of this protocol.
+    pub fn new(
+        rule: &FaultRule,
+        seed: u64,
+        protocols: &[Protocol],
+        scale: f64,
+        totals: Arc<Totals>,
+    ) -> Result<Self, String> {
+        for action in &rule.actions {
+            for protocol in protocols {
+                action.as_apply().fits(*protocol)?;
+            }
+        }
+        let at_accept = rule.actions.iter().any(|action| action.as_apply().at_accept());
+        if at_accept && rule.actions.len() > 1 {
+            return Err(
+                "`at = \"accept\"` is over before anything else could happen: give it a fault of its own"
+                    .into(),
+            );
+        }
+        let matcher = Matcher::new(&rule.who)?;
+        if let Some(Sticky::PathSegment(name)) = &rule.who.sticky
+            && !matcher.names_segment(name)
+        {
+            return Err(format!(
+                "`sticky = \"path:{name}\"` needs a `match.path` with a segment `{{{name}}}`"
+            ));
+        }
+        let ramp = rule.when.schedule.as_ref().and_then(|schedule| schedule.ramp).map(|ramp| match ramp {
+            Ramp::Percent(time) => Ramp::Percent(time.mul_f64(scale)),
+            Ramp::Dose(time) => Ramp::Dose(time.mul_f64(scale)),
+        });
+        Ok(Self {
+            name: rule.name.clone(),
+            key: Key::of(rule.name.as_str().as_bytes()),
+            matcher,
+            percent: rule.who.percent.ratio(),
+            sticky: rule.who.sticky.clone(),
+            first: rule.who.first.unwrap_or(u64::MAX),
+            after: rule.who.after,
+            every: rule.who.every.max(1),
+            max: rule.who.max.unwrap_or(u64::MAX),
+            ramp,
+            actions: rule.actions.clone(),
+            at_accept,
+            seed,
+            totals,
+        })
+    }
+
+    /// What metrics call its effect: the first of its actions.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        self.actions.first().map_or("none", |fault| fault.as_apply().action())
+    }
+}
+
+impl Armed {
+    /// Puts a compiled rule in force.
+    #[must_use]
+    pub fn new(rule: Arc<Compiled>, since: Duration) -> Self {
+        Self { rule, since, tally: Tally::default(), healed: AtomicBool::new(false) }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.rule.name
+    }
+
+    /// Its rule.
+    #[must_use]
+    pub fn rule(&self) -> &Arc<Compiled> {
+        &self.rule
+    }
+
+    /// It is not in force any more: who is held by it is let go.
+    pub fn heal(&self) {
+        self.healed.store(true, Ordering::Release);
+    }
+
+    /// It is in force again, where it left off: its ordinals go on.
+    pub fn resume(&self) {
+        self.healed.store(false, Ordering::Release);
+    }
+
+    /// Whether it is not in force any more.
+    #[must_use]
+    pub fn is_healed(&self) -> bool {
+        self.healed.load(Ordering::Acquire)
+    }
+
+    /// Someone could see it. Counted by the data path, at most once an exchange.
+    pub fn hit(&self) {
+        self.rule.totals.hit();
+    }
+
+    /// The listener was closed by it, and nobody can connect: matched, selected and hit once for each arming.
+    pub fn refused(&self) {
+        if self.tally.number() == 1 {
+            self.rule.totals.matched();
+            self.rule.totals.selected();
+            self.rule.totals.hit();
+        }
+    }
+
+    /// It was selected, but nobody could see it: its place under `max` is free again.
+    pub fn missed(&self) {
+        self.tally.give_back();
+    }
+
+    /// Whether it strikes this one, and the dice for its actions if it does. One draw for each match.
+    fn select(&self, subject: &dyn Subject, elapsed: Duration) -> Option<Dice> {
+        let rule = &*self.rule;
+        rule.totals.matched();
+        let percent = match rule.ramp {
+            Some(Ramp::Percent(time)) => rule.percent * grown(elapsed, time),
+            _ => rule.percent,
+        };
+        let chosen = |n: u64| {
+            let m = n.checked_sub(rule.after).filter(|m| *m >= 1)?;
+            (m <= rule.first && (m - 1).is_multiple_of(rule.every)).then_some(())
+        };
+        let dice = match &rule.sticky {
+            None => {
+                let n = self.tally.number();
+                chosen(n)?;
+                let mut dice = Dice::new(rule.seed, rule.key, Key(n));
+                (dice.unit() < percent && self.tally.reserve(rule.max)).then_some(dice)?
+            }
+            Some(sticky) => {
+                let key = rule.matcher.key(sticky, subject)?;
+                let mut victim = Dice::new(rule.seed, rule.key, key);
+                if victim.unit() >= percent {
+                    return None;
+                }
+                let n = self.tally.number_of(key, rule.max, |n| chosen(n).is_some())?;
+                Dice::new(victim.bits(), rule.key, Key(n))
+            }
+        };
+        rule.totals.selected();
+        Some(dice)
+    }
+}
+
+/// How far a ramp has come.
+fn grown(elapsed: Duration, over: Duration) -> f64 {
+    if over.is_zero() { 1.0 } else { (elapsed.as_secs_f64() / over.as_secs_f64()).min(1.0) }
+}
+
+/// What a decision is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// A connection of an HTTP edge was accepted.
+    Accept,
+    /// A request head came; on TCP edges, a connection was accepted.
+    Exchange,
+}
+
+impl Plan {
+    /// A plan of these faults, in this order.
+    #[must_use]
+    pub fn new(faults: Vec<Arc<Armed>>) -> Self {
+        let refuses = faults
+            .iter()
+            .position(|fault| fault.rule.actions.iter().any(Fault::refuses))
+            .map(|place| FaultRef(place as u16));
+        let at_accept = faults.iter().any(|fault| fault.rule.at_accept);
+        let on_exchange = faults
+            .iter()
+            .any(|fault| !fault.rule.at_accept && fault.rule.actions.iter().any(|action| !action.refuses()));
+        Self { faults, at_accept, on_exchange, refuses }
+    }
+
+    /// The faults.
+    #[must_use]
+    pub fn faults(&self) -> &[Arc<Armed>] {
+        &self.faults
+    }
+
+    /// The fault that a decision names.
+    #[must_use]
+    pub fn fault(&self, by: FaultRef) -> Option<&Arc<Armed>> {
+        self.faults.get(usize::from(by.0))
+    }
+
+    /// The fault that closes the listener, if there is one.
+    #[must_use]
+    pub fn refuses(&self) -> Option<FaultRef> {
+        self.refuses
+    }
+
+    /// Whether anything can come of asking at this stage.
+    #[must_use]
+    pub fn asks(&self, stage: Stage) -> bool {
+        match stage {
+            Stage::Accept => self.at_accept,
+            Stage::Exchange => self.on_exchange || self.at_accept,
+        }
+    }
+
+    /// What is done to this exchange. `now` is on the clock by which faults were armed.
+    #[must_use]
+    pub fn decide(&self, subject: &dyn Subject, now: Duration, stage: Stage) -> Decision {
+        self.decide_for(subject, now, stage, |_| true)
+    }
+
+    /// The same, asking only some of the faults: those that an open connection has not been asked about before.
+    #[must_use]
+    pub fn decide_for(
+        &self,
+        subject: &dyn Subject,
+        now: Duration,
+        stage: Stage,
+        ask: impl Fn(&Arc<Armed>) -> bool,
+    ) -> Decision {
+        let mut decision = Decision::default();
+        let protocol = subject.protocol();
+        for (place, fault) in self.faults.iter().enumerate() {
+            let rule = &*fault.rule;
+            let here = match protocol {
+                Protocol::Http => rule.at_accept == (stage == Stage::Accept),
+                Protocol::Tcp => true,
+            };
+            if !here || Some(FaultRef(place as u16)) == self.refuses {
+                continue;
+            }
+            if !rule.matcher.matches(subject) || !ask(fault) {
+                continue;
+            }
+            let elapsed = now.saturating_sub(fault.since);
+            let Some(mut dice) = fault.select(subject, elapsed) else { continue };
+            let by = FaultRef(place as u16);
+            let dose = match rule.ramp {
+                Some(Ramp::Dose(time)) => grown(elapsed, time),
+                _ => 1.0,
+            };
+            let moment = Moment { by, elapsed, dose, protocol };
+            decision.applied.push(by);
+            for action in &rule.actions {
+                action.as_apply().apply(&moment, &mut dice, &mut decision);
+            }
+        }
+        decision
+    }
+}
+
+#[cfg(test)]
+mod tests;

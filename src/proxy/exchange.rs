@@ -1,0 +1,151 @@
+//! One exchange from its head to its end: what it is recorded as, and what struck it.
+//!
+//! A [`Record`] is written when it is dropped, so that an exchange whose task vanishes is counted too, and each exactly once.
+
+use super::edge::EdgeHere;
+use super::reply::Mark;
+use super::slot::InForce;
+use crate::decision::{Decision, FaultRef};
+use crate::plan::Armed;
+use crate::telemetry::{Ending, Exchange, Hit, Method, Origin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// An exchange under way.
+#[derive(Debug)]
+pub(super) struct Record {
+    edge: Rc<EdgeHere>,
+    /// What it is recorded as; filled in as it goes.
+    pub exchange: Exchange,
+    /// When its last byte had passed; `None`: when it is dropped.
+    pub ended: Option<Instant>,
+    permit: bool,
+}
+
+impl Record {
+    pub(super) fn begin(edge: &Rc<EdgeHere>, method: Method, health: bool) -> Self {
+        edge.recorder.began();
+        Self {
+            exchange: Exchange {
+                edge: edge.shared.id,
+                phase: edge.recorder.phase(),
+                began: Instant::now(),
+                took: Duration::ZERO,
+                upstream_took: None,
+                timed: true,
+                method,
+                status: 0,
+                origin: Origin::Internal,
+                ending: Ending::Unanswered,
+                failed: false,
+                health,
+                zombie: false,
+                bytes_up: 0,
+                bytes_down: 0,
+                asked: Duration::ZERO,
+                waited: Duration::ZERO,
+                hits: Vec::new(),
+            },
+            permit: false,
+            ended: None,
+            edge: edge.clone(),
+        }
+    }
+
+    /// Takes a place among the requests in flight.
+    pub(super) fn take_permit(&mut self) -> bool {
+        self.permit = self.edge.in_flight.take();
+        self.permit
+    }
+
+    /// The outcome.
+    pub(super) fn outcome(&mut self, origin: Origin, ending: Ending) {
+        self.exchange.origin = origin;
+        self.exchange.ending = ending;
+    }
+
+    /// The caller left before it was answered; whose doing it is stays as it is if a fault kept it waiting for ever.
+    pub(super) fn caller_left(&mut self) {
+        self.exchange.ending = Ending::CallerLeft;
+        self.exchange.origin = Origin::Client;
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.permit {
+            self.edge.in_flight.give_back();
+        }
+        let exchange = &mut self.exchange;
+        let ended = self.ended.unwrap_or_else(Instant::now);
+        exchange.took = ended.saturating_duration_since(exchange.began);
+        exchange.failed = match (exchange.method, exchange.ending) {
+            (_, Ending::Incomplete | Ending::Unanswered | Ending::CallerLeft) => true,
+            (Method::Tcp, Ending::Complete) => false,
+            (_, Ending::Complete) => exchange.status != 101 && self.edge.shared.fails(exchange.status),
+        };
+        self.edge.recorder.bytes(exchange.bytes_up, exchange.bytes_down);
+        let hits = std::mem::take(&mut exchange.hits);
+        self.edge.recorder.ended(Exchange { hits, ..exchange.clone() });
+    }
+}
+
+/// A decision that does something, with the plan that made it.
+#[derive(Debug)]
+pub(super) struct Struck {
+    /// What is to be done.
+    pub decision: Decision,
+    in_force: Arc<InForce>,
+    hit: Vec<bool>,
+}
+
+impl Struck {
+    /// `None` if nothing is to be done.
+    pub(super) fn new(decision: Decision, in_force: Arc<InForce>) -> Option<Box<Self>> {
+        let count = decision.applied.len();
+        (count > 0).then(|| Box::new(Self { decision, in_force, hit: vec![false; count] }))
+    }
+
+    /// What is in force since it was last looked at; for those who wait.
+    pub(super) fn in_force(&self) -> &Arc<InForce> {
+        &self.in_force
+    }
+
+    /// The fault of the plan that decided.
+    pub(super) fn fault(&self, by: FaultRef) -> Option<&Arc<Armed>> {
+        self.in_force.plan.fault(by)
+    }
+
+    /// Whether the fault was healed since.
+    pub(super) fn is_healed(&self, by: FaultRef) -> bool {
+        self.fault(by).is_none_or(|fault| fault.is_healed())
+    }
+
+    /// Somebody can see this fault: counted once an exchange, and written into its record.
+    pub(super) fn hit(&mut self, by: FaultRef, action: &'static str, record: &mut Record) {
+        let Some(place) = self.decision.applied.iter().position(|applied| *applied == by) else { return };
+        let Some(fault) = self.in_force.plan.fault(by) else { return };
+        if !std::mem::replace(&mut self.hit[place], true) {
+            fault.hit();
+            record.exchange.hits.push(Hit { fault: fault.name().clone(), action: action.into() });
+        }
+    }
+
+    /// What marks an answer as touched; `None` if nothing touched it so far.
+    pub(super) fn mark<'r>(&self, record: &'r Record) -> Option<Mark<'r>> {
+        let faults: Vec<&str> = record.exchange.hits.iter().map(|hit| hit.fault.as_str()).collect();
+        (!faults.is_empty()).then_some(Mark { faults, delay: record.exchange.waited })
+    }
+}
+
+impl Drop for Struck {
+    fn drop(&mut self) {
+        for (by, hit) in self.decision.applied.iter().zip(&self.hit) {
+            if !hit && let Some(fault) = self.in_force.plan.fault(*by) {
+                fault.missed();
+            }
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! A caller's HTTP/1 connection: heads come in, each is decided upon, one exchange follows another.
+//!
+//! Invariants: an earlier answer always leaves first; a head that is refused ends the connection, after a 4xx and gracefully
+//! (a RST would eat the answer).
+
+use super::edge::EdgeHere;
+use super::exchange::{Record, Struck};
+use super::forward;
+use super::reply::{self, Leaving, Trouble};
+use super::subject;
+use crate::http1::connection::{Conn, Lent, SMALL};
+use crate::http1::{self, Forwarded, Framing, HostRule, Limits, Outgoing, Refused, Version};
+use crate::model::HostPolicy;
+use crate::net::{socket, timer::Deadline};
+use crate::plan::Stage;
+use crate::telemetry::{ConnectionOutcome, Ending, Method, Origin};
+use std::future::poll_fn;
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// The most that is read from a caller who is waiting for an answer: pipelined requests.
+pub(super) const PIPELINED: usize = SMALL;
+/// How long, and how much, is read on before a connection with unread input is closed.
+const LINGER: (Duration, usize) = (Duration::from_secs(1), 1 << 20);
+
+/// A caller's connection.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub edge: Rc<EdgeHere>,
+    pub conn: Conn,
+    pub deadline: Deadline,
+    pub peer: IpAddr,
+    peer_text: Box<str>,
+    pub number: u64,
+    pub left: Option<Left>,
+}
+
+/// How a caller left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// It sends nothing more (and perhaps still reads).
+    Fin,
+    /// It reset the connection.
+    Reset,
+}
+
+/// What becomes of the connection after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The next request.
+    Again,
+    /// An orderly end.
+    Close(ConnectionOutcome),
+    /// A RST.
+    Reset(ConnectionOutcome),
+}
+
+/// A request that has come: everything about it that is still needed, owned.
+#[derive(Debug)]
+pub(super) struct Intake {
+    pub method: Method,
+    pub is_head: bool,
+    pub version: Version,
+    pub framing: Framing,
+    pub keep_alive: bool,
+    pub expect: bool,
+    pub health: bool,
+    pub upstream: usize,
+    /// What it asked to upgrade to, and its head as it came (an open tunnel is decided upon anew when faults are armed).
+    pub upgrade: Option<Box<(Vec<u8>, Vec<u8>)>>,
+    pub struck: Option<Box<Struck>>,
+    /// The head as it goes to the upstream.
+    pub out: Lent,
+}
+
+enum Arrived {
+    Head(Box<Intake>),
+    Refused(Refused),
+    Late,
+    End(ConnectionOutcome),
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(
+    edge: Rc<EdgeHere>,
+    stream: TcpStream,
+    peer: IpAddr,
+    number: u64,
+) -> ConnectionOutcome {
+    let mut caller = Caller {
+        conn: Conn::new(stream),
+        deadline: Deadline::new(),
+        peer,
+        peer_text: peer.to_string().into(),
+        number,
+        left: None,
+        edge,
+    };
+    let mut fresh = true;
+    loop {
+        let next = match caller.head(fresh).await {
+            Arrived::Head(intake) => forward::exchange(&mut caller, intake).await,
+            Arrived::Refused(refused) => {
+                let why = Trouble::new(
+                    refused.status(),
+                    "request",
+                    format!("the request is refused: {}", refused.reason()),
+                );
+                caller.turn_away(&why).await
+            }
+            Arrived::Late => {
+                let why = Trouble::new(408, "request", "the head of the request took too long");
+                caller.turn_away(&why).await;
+                Next::Close(ConnectionOutcome::Timeout)
+            }
+            Arrived::End(outcome) => return outcome,
+        };
+        match next {
+            Next::Again => fresh = false,
+            Next::Close(outcome) => {
+                caller.close().await;
+                return outcome;
+            }
+            Next::Reset(outcome) => {
+                socket::reset(caller.conn.into_parts().0);
+                return outcome;
+            }
+        }
+    }
+}
+
+impl Caller {
+    /// Waits for the next head.
+    async fn head(&mut self, fresh: bool) -> Arrived {
+        let limits = Limits::default();
+        let times = self.edge.shared.config.timeout;
+        let mut seen = 0;
+        // the clock of a head starts at accept, or at its first byte
+        let waiting = self.conn.bytes().is_empty() && !fresh;
+        self.deadline.set(if waiting { times.idle } else { times.header });
+        loop {
+            let have = self.conn.bytes().len();
+            if have > 0 && http1::is_worth_parsing(self.conn.bytes(), seen, &limits) {
+                match self.take_head(&limits) {
+                    Ok(Some(intake)) => {
+                        self.deadline.clear();
+                        return Arrived::Head(intake);
+                    }
+                    Ok(None) => {}
+                    Err(refused) => return Arrived::Refused(refused),
+                }
+            }
+            if have > 0 {
+                self.conn.shrink();
+            }
+            seen = have;
+            let (conn, deadline, draining) = (&mut self.conn, &self.deadline, &self.edge.here.draining);
+            let read = poll_fn(|cx| {
+                if let Poll::Ready(read) = conn.poll_fill(cx, limits.head) {
+                    return Poll::Ready(Some(read));
+                }
+                if have == 0 && draining.get() {
+                    return Poll::Ready(None);
+                }
+                deadline.poll(cx).map(|()| None)
+            })
+            .await;
+            match read {
+                Some(Ok(0)) if have == 0 => return Arrived::End(ConnectionOutcome::Ok),
+                Some(Ok(0)) => return Arrived::Refused(Refused::Truncated),
+                Some(Ok(_)) if have == 0 && waiting => self.deadline.set(times.header),
+                Some(Ok(_)) => {}
+                Some(Err(error)) if is_reset(&error) => return Arrived::End(ConnectionOutcome::Reset),
+                Some(Err(_)) => return Arrived::End(ConnectionOutcome::Error),
+                None if have == 0 => return Arrived::End(ConnectionOutcome::Timeout),
+                None => return Arrived::Late,
+            }
+        }
+    }
+
+    /// Reads the head that has come, asks the plan, and writes the head for the upstream. No waiting in here: what was read is
+    /// borrowed throughout.
+    fn take_head(&mut self, limits: &Limits) -> Result<Option<Box<Intake>>, Refused> {
+        let mut slots = http1::slots();
+        let edge = &*self.edge;
+        let bytes = self.conn.bytes();
+        let Some(head) = http1::parse_request(bytes, &mut slots, limits)? else { return Ok(None) };
+        let health = edge.shared.is_health(head.path());
+        let in_force = edge.shared.slot.load();
+        let struck = if in_force.plan.asks(Stage::Exchange) {
+            let subject = subject::Request {
+                edge: &edge.shared,
+                head: &head,
+                peer: self.peer,
+                connection: self.number,
+                health,
+            };
+            let decision = in_force.plan.decide(&subject, edge.shared.epoch.elapsed(), Stage::Exchange);
+            if decision.is_clean() { None } else { Struck::new(decision, (*in_force).clone()) }
+        } else {
+            None
+        };
+        let upstream = edge.next_upstream();
+        let target = &edge.shared.upstreams[upstream];
+        let config = &edge.shared.config;
+        let mut out = Lent::new();
+        let how = Outgoing {
+            host: match config.host {
+                HostPolicy::Keep => HostRule::Keep { fallback: &target.authority },
+                HostPolicy::Upstream => HostRule::Replace(&target.authority),
+            },
+            forwarded: config.forwarded.then_some(Forwarded { peer_ip: &self.peer_text, proto: "http" }),
+            upgrade: head.upgrade.is_some(),
+            expect: head.expect_continue,
+        };
+        http1::write_request(&head, &how, &mut out.0);
+        let intake = Intake {
+            method: Method::of(head.method),
+            is_head: head.method == "HEAD",
+            version: head.version,
+            framing: head.framing,
+            keep_alive: head.keep_alive,
+            expect: head.expect_continue,
+            health,
+            upstream,
+            upgrade: head.upgrade.map(|asked| Box::new((asked.to_vec(), bytes[..head.len].to_vec()))),
+            struck,
+            out,
+        };
+        let length = head.len;
+        self.conn.consume(length);
+        Ok(Some(Box::new(intake)))
+    }
+
+    /// Answers a request that could not be read, and records it.
+    async fn turn_away(&mut self, why: &Trouble) -> Next {
+        let mut record = Record::begin(&self.edge, Method::Other, false);
+        record.exchange.timed = false;
+        record.exchange.status = why.status;
+        record.outcome(Origin::Client, Ending::Complete);
+        let how = Leaving { version: Version::Http11, keep_alive: false, head: false };
+        let mut out = Vec::new();
+        reply::trouble(why, how, &mut out);
+        if self.write_all(&out).await.is_err() {
+            record.caller_left();
+        }
+        Next::Close(ConnectionOutcome::Error)
+    }
+
+    /// Writes all of it, within the idle time.
+    pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        write_all(&mut self.conn, &self.deadline, self.edge.shared.config.timeout.idle, bytes).await
+    }
+
+    /// Stops sending, and reads on for a while what the caller still sends, so that no RST eats the answer.
+    pub(super) async fn close(&mut self) {
+        socket::finish_sending(self.conn.stream());
+        if self.left.is_some() {
+            return;
+        }
+        self.deadline.set(LINGER.0);
+        let mut read = 0;
+        while read < LINGER.1 {
+            let have = self.conn.bytes().len();
+            self.conn.consume(have);
+            let (conn, deadline) = (&mut self.conn, &self.deadline);
+            let more = poll_fn(|cx| match conn.poll_fill(cx, SMALL) {
+                Poll::Ready(Ok(count)) => Poll::Ready(count),
+                Poll::Ready(Err(_)) => Poll::Ready(0),
+                Poll::Pending => deadline.poll(cx).map(|()| 0),
+            })
+            .await;
+            if more == 0 {
+                return;
+            }
+            read += more;
+        }
+    }
+}
+
+/// Writes all of it, or fails with `TimedOut` when nothing moves for that long.
+pub(super) async fn write_all(
+    conn: &mut Conn,
+    deadline: &Deadline,
+    limit: Duration,
+    bytes: &[u8],
+) -> io::Result<()> {
+    let mut sent = 0;
+    deadline.set(limit);
+    while sent < bytes.len() {
+        sent += poll_fn(|cx| match conn.poll_write(cx, &bytes[sent..]) {
+            Poll::Pending => deadline.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+            done => done,
+        })
+        .await?;
+        deadline.set(limit);
+    }
+    Ok(())
+}
+
+/// Whether the other side reset the connection.
+pub(super) fn is_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}

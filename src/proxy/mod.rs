@@ -1,0 +1,24 @@
+//! The data path: accepts, asks the plan, acts, forwards, and records each exchange in exactly one outcome.
+//!
+//! N workers, each a thread with a `current_thread` runtime, its own listeners, upstream pools, timers and counters; nothing
+//! shared is written on the request path by an exchange that no fault matches. Here faults are carried out, but no code here
+//! knows which faults exist: it reads a [`Decision`](crate::decision::Decision).
+
+mod act;
+pub mod edge;
+mod exchange;
+mod forward;
+mod h1;
+mod permits;
+mod pool;
+mod reply;
+mod shape;
+pub mod slot;
+mod subject;
+mod tcp;
+mod tunnel;
+pub mod worker;
+
+pub use edge::EdgeShared;
+pub use slot::{InForce, Slot};
+pub use worker::Workers;

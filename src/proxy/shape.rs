@@ -1,0 +1,328 @@
+//! What is done to an answer once the upstream has given it: waits, cuts, other answers, and pieces of its body one by one.
+//!
+//! The plain way of an answer (`forward`) never comes through here. Invariants: what the upstream sent before a cut is passed
+//! on first; a fault that heals in the middle of a body does nothing more to it.
+
+use super::act::{self, Released};
+use super::exchange::{Record, Struck};
+use super::forward::{self, Answer, Delivered, Side, Upload, conclude};
+use super::h1::{Caller, Intake, Left, Next};
+use crate::decision::{Cut, Decision, FaultRef, HangAt, PieceDelay, Shape, Then};
+use crate::http1::connection::{Conn, LARGE};
+use crate::http1::{Body, Framing};
+use crate::net::{socket, timer};
+use crate::telemetry::Origin;
+use std::future::{Future, pending, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Whether an answer has to come through here.
+pub(super) fn is_needed(decision: &Decision) -> bool {
+    !decision.after.is_clean() || !decision.down.is_clean()
+}
+
+/// Passes an answer on, piece by piece. Its head is in `intake.out`.
+#[expect(clippy::too_many_arguments, reason = "both sides of an exchange and what is done to it")]
+pub(super) async fn deliver(
+    caller: &mut Caller,
+    intake: &mut Intake,
+    record: &mut Record,
+    upload: &mut Upload,
+    mut up: Conn,
+    struck: &mut Option<Box<Struck>>,
+    answer: Answer,
+    sent: Instant,
+) -> Next {
+    if let Some(struck) = struck.as_deref_mut() {
+        record.exchange.upstream_took = Some(sent.elapsed());
+        if let Some(next) = after(caller, intake, record, upload, struck).await {
+            return next;
+        }
+        let edge = caller.edge.clone();
+        if struck.decision.after.hang.is_some_and(|(by, at, _)| at == HangAt::Body && !struck.is_healed(by)) {
+            struck.hit_hang(record);
+        }
+        forward::add_mark(&edge, struck, record, &mut intake.out.0);
+    }
+    record.exchange.status = answer.status;
+    let head = std::mem::take(&mut intake.out.0);
+    let written = caller.write_all(&head).await;
+    let outcome = match written {
+        Err(error) => Delivered::CallerGone(error),
+        Ok(()) => match hang_at_body(caller, record, struck).await {
+            Some(outcome) => outcome,
+            None => body(caller, record, upload, &mut up, struck, &answer).await,
+        },
+    };
+    conclude(caller, record, upload, up, intake.upstream, &answer, outcome, sent).await
+}
+
+/// What comes between the answer and its head.
+async fn after(
+    caller: &mut Caller,
+    intake: &mut Intake,
+    record: &mut Record,
+    upload: &Upload,
+    struck: &mut Struck,
+) -> Option<Next> {
+    let edge = caller.edge.clone();
+    let after = std::mem::take(&mut struck.decision.after);
+    if !after.delays.is_empty() && caller.left.is_none() {
+        match act::delay(&edge, &mut caller.conn, struck, &after.delays, record).await {
+            Released::Over | Released::Healed => {}
+            Released::Left(left) => return Some(left_unanswered(caller, record, left, Origin::Client)),
+            Released::TooMany => return Some(act::too_many(caller, intake, record).await),
+        }
+    }
+    if let Some((by, HangAt::Headers, wish)) = after.hang
+        && !struck.is_healed(by)
+    {
+        struck.hit(by, "hang", record);
+        match act::hang(&edge, &mut caller.conn, struck, by, wish.time).await {
+            Released::Over => return Some(act::end_hang(caller, intake, struck, record, wish).await),
+            Released::Healed => {}
+            Released::Left(left) => return Some(left_unanswered(caller, record, left, Origin::Injected)),
+            Released::TooMany => return Some(act::too_many(caller, intake, record).await),
+        }
+    }
+    if let Some((by, cut)) = after.cut
+        && !struck.is_healed(by)
+    {
+        struck.hit(by, cut_action(cut), record);
+        record.outcome(Origin::Injected, crate::telemetry::Ending::Unanswered);
+        return Some(forward::cut_to_next(cut));
+    }
+    if let Some((by, answer)) = &after.respond
+        && !struck.is_healed(*by)
+    {
+        struck.hit(*by, "respond", record);
+        return Some(act::respond_read(caller, intake, struck, record, answer, upload.is_read()).await);
+    }
+    struck.decision.after.hang = after.hang.filter(|(_, at, _)| *at == HangAt::Body);
+    None
+}
+
+/// The caller left while the answer was held back: the upstream worked for nobody.
+fn left_unanswered(caller: &mut Caller, record: &mut Record, left: Left, origin: Origin) -> Next {
+    record.exchange.zombie = true;
+    act::left_while_held(caller, record, left, origin)
+}
+
+/// What comes between the head of an answer and its body.
+async fn hang_at_body(
+    caller: &mut Caller,
+    record: &mut Record,
+    struck: &mut Option<Box<Struck>>,
+) -> Option<Delivered> {
+    let struck = struck.as_deref_mut()?;
+    let (by, _, wish) = struck.decision.after.hang?;
+    let edge = caller.edge.clone();
+    match act::hang(&edge, &mut caller.conn, struck, by, wish.time).await {
+        Released::Healed => None,
+        Released::Over => Some(Delivered::Cut(match wish.then {
+            Then::Cut(cut) => cut,
+            Then::Status(_) => Cut::Close, // the head has left: there is no other status
+        })),
+        Released::Left(left) => {
+            caller.left = Some(left);
+            record.exchange.zombie = true;
+            Some(Delivered::CallerGone(io::ErrorKind::ConnectionReset.into()))
+        }
+        Released::TooMany => Some(Delivered::Cut(Cut::Close)),
+    }
+}
+
+/// The body, piece by piece.
+async fn body(
+    caller: &mut Caller,
+    record: &mut Record,
+    upload: &mut Upload,
+    up: &mut Conn,
+    struck: &mut Option<Box<Struck>>,
+    answer: &Answer,
+) -> Delivered {
+    let edge = caller.edge.clone();
+    let times = edge.shared.config.timeout;
+    let unchunk = answer.framing == Framing::Chunked && answer.returning == Framing::Close;
+    let mut shaper = Shaper::new(struck.as_mut().map(|struck| std::mem::take(&mut struck.decision.down)));
+    let mut body = Body::new(answer.framing);
+    loop {
+        while !up.bytes().is_empty() && !body.is_done() {
+            let Ok(step) = body.next(up.bytes()) else { return Delivered::Malformed };
+            let mut send = if unchunk { step.data.clone() } else { 0..step.consumed };
+            let mut cut = None;
+            if let Some(struck) = struck.as_deref_mut()
+                && !step.data.is_empty()
+            {
+                match shaper.wait(caller, struck, record).await {
+                    Released::Left(left) => {
+                        caller.left = Some(left);
+                        return Delivered::CallerGone(io::ErrorKind::ConnectionReset.into());
+                    }
+                    Released::TooMany => return Delivered::Cut(Cut::Close),
+                    Released::Over | Released::Healed => {}
+                }
+                if let Some(how) = shaper.cut_in_time(struck, record) {
+                    return Delivered::Cut(how);
+                }
+                if let Some((left, how)) = shaper.cut_in_bytes(struck, step.data.len() as u64, record) {
+                    send.end = step.data.start + left;
+                    cut = Some(how);
+                }
+            }
+            if let Err(error) = caller.write_all(&up.bytes()[send.clone()]).await {
+                return Delivered::CallerGone(error);
+            }
+            record.exchange.bytes_down +=
+                send.end.min(step.data.end).saturating_sub(step.data.start.max(send.start)) as u64;
+            if let Some(how) = cut {
+                return Delivered::Cut(how);
+            }
+            shaper.passed += step.data.len() as u64;
+            up.consume(step.consumed);
+        }
+        if body.is_done() {
+            return Delivered::Whole;
+        }
+        caller.deadline.set(times.idle.max(times.upstream));
+        let cut_at = struck.as_deref().and_then(|struck| shaper.cut_at(struck));
+        let mut cut_now = pin!(async {
+            match cut_at {
+                Some(at) => timer::sleep_until(at).await,
+                None => pending().await,
+            }
+        });
+        let (conn, deadline, left) = (&mut caller.conn, &caller.deadline, &mut caller.left);
+        let event = poll_fn(|cx| {
+            if cut_now.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            if let Poll::Ready(read) = up.poll_fill(cx, LARGE) {
+                return Poll::Ready(match read {
+                    Ok(0) if body.eof().is_ok() => Some(Delivered::Whole),
+                    Ok(0) | Err(_) => Some(Delivered::Truncated),
+                    Ok(_) => None,
+                });
+            }
+            if left.is_none()
+                && let Poll::Ready(side) = upload.poll(cx, conn, up)
+            {
+                return Poll::Ready(match side {
+                    Side::Left(Left::Fin) => {
+                        *left = Some(Left::Fin);
+                        socket::finish_sending(up.stream());
+                        None
+                    }
+                    Side::Left(Left::Reset) => {
+                        *left = Some(Left::Reset);
+                        Some(Delivered::CallerGone(io::ErrorKind::ConnectionReset.into()))
+                    }
+                    Side::Truncated | Side::Bad(_) => Some(Delivered::BadBody),
+                });
+            }
+            deadline.poll(cx).map(|()| Some(Delivered::Silent))
+        })
+        .await;
+        if let Some(outcome) = event {
+            return outcome;
+        }
+        if let Some(struck) = struck.as_deref_mut()
+            && let Some(how) = shaper.cut_in_time(struck, record)
+        {
+            return Delivered::Cut(how);
+        }
+    }
+}
+
+/// The name of a cut in metrics and journal.
+pub(super) fn cut_action(cut: Cut) -> &'static str {
+    match cut {
+        Cut::Reset => "reset",
+        Cut::Close | Cut::Stream => "close",
+    }
+}
+
+/// What is done to one stream of bytes, by one decision.
+#[derive(Debug)]
+pub(super) struct Shaper {
+    shape: Shape,
+    begun: Instant,
+    /// Payload bytes that have passed.
+    pub passed: u64,
+}
+
+impl Shaper {
+    /// The stream begins now.
+    pub(super) fn new(shape: Option<Shape>) -> Self {
+        Self { shape: shape.unwrap_or_default(), begun: Instant::now(), passed: 0 }
+    }
+
+    /// The wait before the next piece, and who asked for it first.
+    pub(super) fn draw(&mut self, struck: &Struck) -> Option<(FaultRef, Duration)> {
+        let elapsed = self.begun.elapsed();
+        let mut sum = None;
+        for PieceDelay { by, time, dice } in &mut self.shape.piece {
+            if !struck.is_healed(*by) {
+                let (_, so_far) = sum.unwrap_or((*by, Duration::ZERO));
+                sum = Some((*by, so_far + time.draw(dice, elapsed)));
+            }
+        }
+        sum.filter(|(_, time)| !time.is_zero())
+    }
+
+    async fn wait(&mut self, caller: &mut Caller, struck: &mut Struck, record: &mut Record) -> Released {
+        let Some((by, time)) = self.draw(struck) else { return Released::Over };
+        struck.hit(by, "latency", record);
+        let mut at = Instant::now() + time;
+        if let Some(cut) = self.cut_at(struck) {
+            at = at.min(cut);
+        }
+        let (edge, in_force) = (caller.edge.clone(), struck.in_force().clone());
+        act::hold(&edge, &mut caller.conn, &in_force, || {
+            if struck.is_healed(by) { Err(()) } else { Ok(Some(at)) }
+        })
+        .await
+    }
+
+    /// When the stream is cut.
+    pub(super) fn cut_at(&self, struck: &Struck) -> Option<Instant> {
+        let (by, time, _) = self.shape.cut_time?;
+        (!struck.is_healed(by)).then(|| self.begun + time)
+    }
+
+    /// The time of a cut has come.
+    pub(super) fn cut_in_time(&self, struck: &mut Struck, record: &mut Record) -> Option<Cut> {
+        let (by, time, cut) = self.shape.cut_time?;
+        if struck.is_healed(by) || self.begun.elapsed() < time {
+            return None;
+        }
+        struck.hit(by, cut_action(cut), record);
+        Some(cut)
+    }
+
+    /// Whether the stream is cut within the next so many bytes: after how many of them, and how.
+    pub(super) fn cut_in_bytes(
+        &self,
+        struck: &mut Struck,
+        next: u64,
+        record: &mut Record,
+    ) -> Option<(usize, Cut)> {
+        let (by, bytes, cut) = self.shape.cut_bytes?;
+        if struck.is_healed(by) || self.passed + next <= bytes {
+            return None;
+        }
+        struck.hit(by, cut_action(cut), record);
+        Some(((bytes - self.passed.min(bytes)) as usize, cut))
+    }
+}
+
+impl Struck {
+    fn hit_hang(&mut self, record: &mut Record) {
+        if let Some((by, _, _)) = self.decision.after.hang {
+            self.hit(by, "hang", record);
+        }
+    }
+}

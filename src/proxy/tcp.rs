@@ -1,0 +1,112 @@
+//! A connection of a TCP edge: one exchange from accept to the end of both sides.
+
+use super::act::{self, Released};
+use super::edge::EdgeHere;
+use super::exchange::Record;
+use super::forward::{self, cut_to_next};
+use super::h1::{Left, Next};
+use super::tunnel::{self, Asker};
+use crate::decision::{Action, Cut, Then};
+use crate::http1::connection::Conn;
+use crate::net::{socket, timer::Deadline};
+use crate::plan::Stage;
+use crate::telemetry::{ConnectionOutcome, Ending, Method, Origin};
+use std::net::IpAddr;
+use std::rc::Rc;
+use tokio::net::TcpStream;
+
+/// Serves a connection to its end.
+pub(super) async fn serve(
+    edge: Rc<EdgeHere>,
+    stream: TcpStream,
+    peer: IpAddr,
+    number: u64,
+) -> ConnectionOutcome {
+    let mut record = Record::begin(&edge, Method::Tcp, false);
+    record.exchange.timed = false;
+    let mut conn = Conn::new(stream);
+    let next = carry(&edge, &mut conn, peer, number, &mut record).await;
+    drop(record);
+    match next {
+        Next::Reset(outcome) => {
+            socket::reset(conn.into_parts().0);
+            outcome
+        }
+        Next::Close(outcome) => outcome,
+        Next::Again => ConnectionOutcome::Ok,
+    }
+}
+
+async fn carry(edge: &Rc<EdgeHere>, conn: &mut Conn, peer: IpAddr, number: u64, record: &mut Record) -> Next {
+    if !record.take_permit() {
+        record.outcome(Origin::Internal, Ending::Unanswered);
+        return Next::Reset(ConnectionOutcome::RefusedLimit);
+    }
+    let asker = Asker { peer, connection: number, head: None, health: false };
+    let in_force = edge.shared.slot.get();
+    let mut struck = if in_force.plan.asks(Stage::Exchange) { asker.ask(edge, &in_force, &[]) } else { None };
+    if let Some(struck) = struck.as_deref_mut() {
+        let delays = std::mem::take(&mut struck.decision.delays);
+        let mut released = Released::Over;
+        if !delays.is_empty() {
+            released = act::delay(edge, conn, struck, &delays, record).await;
+        }
+        let mut origin = Origin::Client;
+        if matches!(released, Released::Over | Released::Healed) {
+            match std::mem::take(&mut struck.decision.action) {
+                Action::Cut(by, cut) if !struck.is_healed(by) => {
+                    struck.hit(by, super::shape::cut_action(cut), record);
+                    record.outcome(Origin::Injected, Ending::Unanswered);
+                    return cut_to_next(cut);
+                }
+                Action::Hang(by, wish) if !struck.is_healed(by) => {
+                    origin = Origin::Injected;
+                    struck.hit(by, "hang", record);
+                    released = act::hang(edge, conn, struck, by, wish.time).await;
+                    if released == Released::Over {
+                        record.outcome(Origin::Injected, Ending::Unanswered);
+                        return cut_to_next(match wish.then {
+                            Then::Cut(cut) => cut,
+                            Then::Status(_) => Cut::Close,
+                        });
+                    }
+                }
+                Action::Blackhole(by) if !struck.is_healed(by) => {
+                    origin = Origin::Injected;
+                    struck.hit(by, "blackhole", record);
+                    released = act::hang(edge, conn, struck, by, None).await;
+                    if released == Released::Healed {
+                        record.outcome(Origin::Injected, Ending::Unanswered);
+                        return Next::Close(ConnectionOutcome::Injected);
+                    }
+                }
+                _ => {}
+            }
+        }
+        match released {
+            Released::Over | Released::Healed => {}
+            Released::Left(left) => {
+                record.outcome(origin, Ending::CallerLeft);
+                return match left {
+                    Left::Fin => Next::Close(ConnectionOutcome::Ok),
+                    Left::Reset => Next::Reset(ConnectionOutcome::Reset),
+                };
+            }
+            Released::TooMany => {
+                record.outcome(Origin::Internal, Ending::Unanswered);
+                return Next::Reset(ConnectionOutcome::RefusedLimit);
+            }
+        }
+    }
+    let deadline = Deadline::new();
+    let up = match forward::connect(edge, edge.next_upstream(), &deadline).await {
+        Ok(up) => up,
+        Err(why) => {
+            tracing::warn!("{}", why.text);
+            record.outcome(Origin::Upstream, Ending::Unanswered);
+            return Next::Reset(ConnectionOutcome::Error);
+        }
+    };
+    let (next, _) = tunnel::relay(edge, conn, up, &asker, struck, record).await;
+    next
+}

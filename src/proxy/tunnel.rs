@@ -1,0 +1,368 @@
+//! Bytes both ways: connections of TCP edges, and connections that were upgraded.
+//!
+//! Invariants: a half that ends is passed on as an end, an error of one side resets both; what both sides had sent already
+//! goes first; an open tunnel is asked about anew when a fault is armed, once for each.
+
+use super::act::{self, Released};
+use super::edge::EdgeHere;
+use super::exchange::{Record, Struck};
+use super::forward::cut_to_next;
+use super::h1::{Caller, Intake, Left, Next};
+use super::shape::{Shaper, cut_action};
+use super::slot::InForce;
+use super::subject;
+use crate::decision::{Action, Cut, FaultRef, Protocol, Subject};
+use crate::http1::connection::{Conn, LARGE};
+use crate::http1::{self, Limits};
+use crate::net::socket;
+use crate::net::timer::{self, Deadline};
+use crate::plan::{Armed, Stage};
+use crate::telemetry::{ConnectionOutcome, Ending, Origin};
+use std::future::{Future, pending, poll_fn};
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A tunnel may be silent for this long at least: pools of database connections are.
+const SILENCE: Duration = Duration::from_secs(3600);
+
+/// An upgraded connection, from its 101 on.
+pub(super) async fn upgraded(
+    caller: &mut Caller,
+    intake: &mut Intake,
+    record: &mut Record,
+    up: Conn,
+    struck: Option<Box<Struck>>,
+) -> Next {
+    record.exchange.status = 101;
+    record.exchange.timed = false;
+    let out = std::mem::take(&mut intake.out.0);
+    if caller.write_all(&out).await.is_err() {
+        record.caller_left();
+        return Next::Reset(ConnectionOutcome::Reset);
+    }
+    let asker = Asker {
+        peer: caller.peer,
+        connection: caller.number,
+        head: intake.upgrade.take().map(|asked| asked.1),
+        health: intake.health,
+    };
+    let edge = caller.edge.clone();
+    let (next, _) = relay(&edge, &mut caller.conn, up, &asker, struck, record).await;
+    next
+}
+
+/// Who asks the plan on behalf of an open tunnel.
+pub(super) struct Asker {
+    pub peer: IpAddr,
+    pub connection: u64,
+    /// The request head it began with; `None` on a TCP edge.
+    pub head: Option<Vec<u8>>,
+    pub health: bool,
+}
+
+impl Asker {
+    /// Asks those faults that were not asked before.
+    pub(super) fn ask(
+        &self,
+        edge: &EdgeHere,
+        in_force: &Arc<InForce>,
+        known: &[Arc<Armed>],
+    ) -> Option<Box<Struck>> {
+        let now = edge.shared.epoch.elapsed();
+        let new = |fault: &Arc<Armed>| !known.iter().any(|known| Arc::ptr_eq(known, fault));
+        let ask = |subject: &dyn Subject| in_force.plan.decide_for(subject, now, Stage::Exchange, new);
+        let decision = match &self.head {
+            None => {
+                let (peer, connection) = (self.peer, self.connection);
+                ask(&subject::Connection { protocol: Protocol::Tcp, peer, connection })
+            }
+            Some(bytes) => {
+                let mut slots = http1::slots();
+                let head = http1::parse_request(bytes, &mut slots, &Limits::default()).ok()??;
+                let (edge, peer, connection, health) =
+                    (&*edge.shared, self.peer, self.connection, self.health);
+                ask(&subject::Request { edge, head: &head, peer, connection, health })
+            }
+        };
+        Struck::new(decision, in_force.clone())
+    }
+}
+
+/// What one decision does to an open tunnel.
+struct Grip {
+    struck: Box<Struck>,
+    up: Shaper,
+    down: Shaper,
+}
+
+impl Grip {
+    fn new(mut struck: Box<Struck>) -> Self {
+        let (up, down) = (std::mem::take(&mut struck.decision.up), std::mem::take(&mut struck.decision.down));
+        Self { up: Shaper::new(Some(up)), down: Shaper::new(Some(down)), struck }
+    }
+}
+
+/// One direction.
+#[derive(Default)]
+struct Way {
+    ended: bool,
+    /// The wait before the piece in the buffer.
+    wait: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// That wait is over.
+    free: bool,
+    bytes: u64,
+}
+
+enum Moved {
+    Bytes,
+    End,
+    /// The sender's side broke.
+    FromBroke,
+    /// The receiver's side broke.
+    ToBroke,
+    Cut(Cut),
+}
+
+/// Passes bytes both ways until both sides have ended. The second value tells whether the connection ended in order.
+pub(super) async fn relay(
+    edge: &Rc<EdgeHere>,
+    caller: &mut Conn,
+    mut up: Conn,
+    asker: &Asker,
+    struck: Option<Box<Struck>>,
+    record: &mut Record,
+) -> (Next, bool) {
+    let silence = SILENCE.max(edge.shared.config.timeout.idle);
+    let deadline = Deadline::new();
+    let mut current =
+        struck.as_ref().map_or_else(|| edge.shared.slot.get(), |struck| struck.in_force().clone());
+    let mut known: Vec<Arc<Armed>> = current.plan.faults().to_vec();
+    let mut grips: Vec<Grip> = struck.into_iter().map(Grip::new).collect();
+    let (mut upward, mut downward) = (Way::default(), Way::default());
+    let (next, in_order) = loop {
+        if let Some(next) = seize(edge, caller, &mut grips, record).await {
+            break (next, false);
+        }
+        deadline.set(silence);
+        let cut_at = grips.iter().filter_map(|grip| grip.down.cut_at(&grip.struck)).min();
+        let mut cut_now = pin!(async {
+            match cut_at {
+                Some(at) => timer::sleep_until(at).await,
+                None => pending().await,
+            }
+        });
+        let token = current.retired.clone();
+        let mut retired = pin!(token.cancelled());
+        let draining = &edge.here.draining;
+        let event = poll_fn(|cx| {
+            if cut_now.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Event::CutTime);
+            }
+            if retired.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Event::Retired);
+            }
+            if let Poll::Ready(moved) = poll_way(cx, &mut upward, caller, &mut up, &mut grips, true, record) {
+                return Poll::Ready(Event::Up(moved));
+            }
+            if let Poll::Ready(moved) =
+                poll_way(cx, &mut downward, &mut up, caller, &mut grips, false, record)
+            {
+                return Poll::Ready(Event::Down(moved));
+            }
+            if draining.get() {
+                return Poll::Ready(Event::Silent);
+            }
+            deadline.poll(cx).map(|()| Event::Silent)
+        })
+        .await;
+        match event {
+            Event::Up(Moved::Bytes) | Event::Down(Moved::Bytes) => {}
+            Event::Up(Moved::End) | Event::Down(Moved::End) => {
+                if upward.ended && downward.ended {
+                    record.outcome(Origin::Upstream, Ending::Complete);
+                    break (Next::Close(ConnectionOutcome::Ok), true);
+                }
+            }
+            Event::Up(Moved::FromBroke) | Event::Down(Moved::ToBroke) => {
+                record.caller_left();
+                socket::reset(up.into_parts().0);
+                record.exchange.bytes_up = upward.bytes;
+                record.exchange.bytes_down = downward.bytes;
+                return (Next::Reset(ConnectionOutcome::Reset), false);
+            }
+            Event::Up(Moved::ToBroke) | Event::Down(Moved::FromBroke) => {
+                record.outcome(Origin::Upstream, Ending::Incomplete);
+                break (Next::Reset(ConnectionOutcome::Error), false);
+            }
+            Event::Up(Moved::Cut(cut)) | Event::Down(Moved::Cut(cut)) => {
+                record.outcome(Origin::Injected, Ending::Incomplete);
+                break (cut_to_next(cut), false);
+            }
+            Event::CutTime => {
+                let cut = grips.iter_mut().find_map(|grip| grip.down.cut_in_time(&mut grip.struck, record));
+                if let Some(cut) = cut {
+                    record.outcome(Origin::Injected, Ending::Incomplete);
+                    break (cut_to_next(cut), false);
+                }
+            }
+            Event::Retired => {
+                current = edge.shared.slot.get();
+                grips.extend(asker.ask(edge, &current, &known).map(Grip::new));
+                known = current.plan.faults().to_vec();
+            }
+            Event::Silent => {
+                record.outcome(Origin::Internal, Ending::Complete);
+                break (Next::Close(ConnectionOutcome::Timeout), true);
+            }
+        }
+    };
+    record.exchange.bytes_up = upward.bytes;
+    record.exchange.bytes_down = downward.bytes;
+    if matches!(next, Next::Reset(_)) {
+        socket::reset(up.into_parts().0);
+    }
+    (next, in_order)
+}
+
+enum Event {
+    Up(Moved),
+    Down(Moved),
+    CutTime,
+    Retired,
+    Silent,
+}
+
+/// What newly armed faults do to the tunnel as a whole: cut it, or hold it.
+async fn seize(
+    edge: &Rc<EdgeHere>,
+    caller: &mut Conn,
+    grips: &mut [Grip],
+    record: &mut Record,
+) -> Option<Next> {
+    for grip in grips {
+        let struck = &mut *grip.struck;
+        let (by, time, end) = match std::mem::take(&mut struck.decision.action) {
+            Action::Cut(by, cut) if !struck.is_healed(by) => {
+                struck.hit(by, cut_action(cut), record);
+                record.outcome(Origin::Injected, Ending::Incomplete);
+                return Some(cut_to_next(cut));
+            }
+            Action::Hang(by, wish) => match wish.then {
+                crate::decision::Then::Cut(cut) => (by, wish.time, cut_to_next(cut)),
+                crate::decision::Then::Status(_) => (by, wish.time, cut_to_next(Cut::Close)),
+            },
+            Action::Blackhole(by) => (by, None, Next::Close(ConnectionOutcome::Injected)),
+            _ => continue,
+        };
+        if struck.is_healed(by) {
+            continue;
+        }
+        struck.hit(by, if time.is_some() { "hang" } else { "blackhole" }, record);
+        let released = act::hang(edge, caller, struck, by, time).await;
+        match released {
+            Released::Healed if end == Next::Close(ConnectionOutcome::Injected) && time.is_none() => {
+                record.outcome(Origin::Injected, Ending::Incomplete);
+                return Some(end);
+            }
+            Released::Healed => {}
+            Released::Over | Released::TooMany => {
+                record.outcome(Origin::Injected, Ending::Incomplete);
+                return Some(end);
+            }
+            Released::Left(left) => {
+                record.outcome(Origin::Injected, Ending::CallerLeft);
+                return Some(match left {
+                    Left::Fin => Next::Close(ConnectionOutcome::Ok),
+                    Left::Reset => Next::Reset(ConnectionOutcome::Reset),
+                });
+            }
+        }
+    }
+    None
+}
+
+/// Moves bytes one way: waits before a piece, cuts after so many bytes, passes an end on.
+fn poll_way(
+    cx: &mut Context<'_>,
+    way: &mut Way,
+    from: &mut Conn,
+    to: &mut Conn,
+    grips: &mut [Grip],
+    upward: bool,
+    record: &mut Record,
+) -> Poll<Moved> {
+    if way.ended {
+        return Poll::Pending;
+    }
+    if from.bytes().is_empty() {
+        return match ready!(from.poll_fill(cx, LARGE)) {
+            Ok(0) => {
+                way.ended = true;
+                socket::finish_sending(to.stream());
+                Poll::Ready(Moved::End)
+            }
+            Ok(_) => Poll::Ready(Moved::Bytes),
+            Err(_) => Poll::Ready(Moved::FromBroke),
+        };
+    }
+    if !way.free && way.wait.is_none() {
+        let mut wait = Duration::ZERO;
+        for grip in &mut *grips {
+            let shaper = if upward { &mut grip.up } else { &mut grip.down };
+            if let Some((by, time)) = shaper.draw(&grip.struck) {
+                grip.struck.hit(by, "latency", record);
+                wait += time;
+            }
+        }
+        if wait.is_zero() {
+            way.free = true;
+        } else {
+            way.wait = Some(Box::pin(timer::sleep_until(Instant::now() + wait)));
+        }
+    }
+    if let Some(wait) = &mut way.wait {
+        let healed = grips.iter().all(|grip| {
+            let applied = &grip.struck.decision.applied;
+            applied.iter().all(|by: &FaultRef| grip.struck.is_healed(*by))
+        });
+        if !healed {
+            ready!(wait.as_mut().poll(cx));
+        }
+        way.wait = None;
+        way.free = true;
+    }
+    let mut length = from.bytes().len();
+    let mut cut = None;
+    for grip in &mut *grips {
+        let shaper = if upward { &grip.up } else { &grip.down };
+        if let Some((left, how)) = shaper.cut_in_bytes(&mut grip.struck, length as u64, record) {
+            length = left;
+            cut = Some(how);
+        }
+    }
+    if length == 0
+        && let Some(cut) = cut
+    {
+        return Poll::Ready(Moved::Cut(cut));
+    }
+    match ready!(to.poll_write(cx, &from.bytes()[..length])) {
+        Ok(count) => {
+            from.consume(count);
+            way.bytes += count as u64;
+            for grip in grips {
+                let shaper = if upward { &mut grip.up } else { &mut grip.down };
+                shaper.passed += count as u64;
+            }
+            if from.bytes().is_empty() {
+                way.free = false;
+            }
+            Poll::Ready(Moved::Bytes)
+        }
+        Err(_) => Poll::Ready(Moved::ToBroke),
+    }
+}

@@ -1,0 +1,274 @@
+//! The fold: from events to what the report is made of. No judging here, and no I/O.
+
+use crate::model::Phase;
+use crate::telemetry::{Event, Stamped, Window};
+use crate::units::Name;
+use std::collections::BTreeMap;
+
+/// Everything the events of a run say, added up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fold {
+    /// How it began.
+    pub start: Option<Start>,
+    /// Each phase with its begin and, once it is over, its end.
+    pub phases: Vec<(Phase, f64, Option<f64>)>,
+    /// Each fault that was armed, in the order of arming.
+    pub faults: Vec<FaultFold>,
+    /// Breaches of guardrails.
+    pub breaches: Vec<Breach>,
+    /// When the kill switch ended the faults of the run.
+    pub halted: Option<f64>,
+    /// Runs of the user's command.
+    pub commands: Vec<CommandFold>,
+    /// Arrivals sent, shed and timed out.
+    pub load: Option<(u64, u64, u64)>,
+    /// What a reader should know.
+    pub warnings: Vec<String>,
+    /// What could not be done.
+    pub troubles: Vec<Trouble>,
+    /// The signal that ended it.
+    pub interrupted: Option<String>,
+    /// It came to its end.
+    pub finished: bool,
+    /// The time of the last event.
+    pub last: f64,
+    sums: BTreeMap<(u16, Phase), Window>,
+    steady: Option<BTreeMap<u16, Window>>,
+}
+
+/// How a run began.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Start {
+    /// The experiment's name.
+    pub name: String,
+    /// Of Brownout.
+    pub version: String,
+    /// The file.
+    pub file: String,
+    /// Of the file's text.
+    pub sha256: String,
+    /// How it was called.
+    pub argv: Vec<String>,
+    /// The seed.
+    pub seed: u64,
+    /// RFC 3339.
+    pub at: String,
+    /// Name, from and to of each edge.
+    pub edges: Vec<(String, String, String)>,
+}
+
+/// What the events say of a fault.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FaultFold {
+    /// Its name.
+    pub name: Name,
+    /// The edges it was on.
+    pub edges: Vec<u16>,
+    /// When it was in force.
+    pub intervals: Vec<(f64, Option<f64>)>,
+    /// Exchanges that passed its matchers.
+    pub matched: u64,
+    /// Of these, the chosen.
+    pub selected: u64,
+    /// Of these, the struck.
+    pub hits: u64,
+    /// 99 % of its delays were late by at most this many seconds.
+    pub delay_error_p99: Option<f64>,
+}
+
+/// A breach of a guardrail.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Breach {
+    /// When.
+    pub at: f64,
+    /// The guardrail.
+    pub name: Name,
+    /// Its key.
+    pub key: String,
+    /// What was seen.
+    pub observed: f64,
+}
+
+/// One run of the user's command.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommandFold {
+    /// What was called.
+    pub argv: Vec<String>,
+    /// The phase in which it began.
+    pub phase: Phase,
+    /// Its exit code, once it ended.
+    pub exit: Option<i32>,
+    /// It was stopped at its end of time.
+    pub stopped: bool,
+}
+
+impl CommandFold {
+    /// It ended by itself, and not well.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        !self.stopped && self.exit.is_some_and(|code| code != 0)
+    }
+}
+
+/// Something that could not be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The exit code that says so.
+    pub exit: u8,
+    /// In words.
+    pub text: String,
+}
+
+impl Fold {
+    /// Nothing happened yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next event in.
+    pub fn take(&mut self, stamped: &Stamped) {
+        let t = stamped.t;
+        self.last = self.last.max(t);
+        match &stamped.event {
+            Event::Started { name, version, file, sha256, argv, seed, at, edges } => {
+                self.start = Some(Start {
+                    name: name.clone(),
+                    version: version.clone(),
+                    file: file.clone(),
+                    sha256: sha256.clone(),
+                    argv: argv.clone(),
+                    seed: *seed,
+                    at: at.clone(),
+                    edges: edges.clone(),
+                });
+            }
+            Event::Phase { phase } => self.enter(*phase, t),
+            Event::Armed { fault, edges, .. } => {
+                let entry = self.fault(fault);
+                entry.edges.clone_from(edges);
+                entry.intervals.push((t, None));
+            }
+            Event::Healed { fault, why, matched, selected, hits, delay_error_p99 } => {
+                if why == "halt" && self.phase() == Phase::Fault {
+                    self.halted.get_or_insert(t);
+                }
+                let entry = self.fault(fault);
+                (entry.matched, entry.selected, entry.hits) = (*matched, *selected, *hits);
+                entry.delay_error_p99 = *delay_error_p99;
+                if let Some((_, to @ None)) = entry.intervals.last_mut() {
+                    *to = Some(t);
+                }
+            }
+            Event::Window(window) => {
+                let Some(phase) = window.phase else { return };
+                self.sums
+                    .entry((window.edge, phase))
+                    .or_insert_with(|| Window { edge: window.edge, phase: Some(phase), ..Window::default() })
+                    .merge(window);
+            }
+            Event::Load { sent, shed, timed_out } => self.load = Some((*sent, *shed, *timed_out)),
+            Event::Command { argv, exit, stopped } => self.command(argv, *exit, *stopped),
+            Event::Guardrail { name, key, observed } => self.breaches.push(Breach {
+                at: t,
+                name: name.clone(),
+                key: key.clone(),
+                observed: *observed,
+            }),
+            Event::Warning { text } => self.warnings.push(text.clone()),
+            Event::Trouble { exit, text } => {
+                self.troubles.push(Trouble { exit: *exit, text: text.clone() });
+            }
+            Event::Interrupted { signal } => {
+                self.interrupted.get_or_insert_with(|| signal.clone());
+            }
+            Event::Finished => {
+                self.enter(Phase::Idle, t);
+                self.finished = true;
+            }
+            Event::Struck { .. } | Event::Unwritten { .. } => {}
+        }
+    }
+
+    /// The phase under way.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phases.last().filter(|(_, _, to)| to.is_none()).map_or(Phase::Idle, |(phase, ..)| *phase)
+    }
+
+    /// Whether this phase was reached.
+    #[must_use]
+    pub fn reached(&self, phase: Phase) -> bool {
+        self.phases.iter().any(|(other, ..)| *other == phase)
+    }
+
+    /// How long a phase was in real seconds, so far.
+    #[must_use]
+    pub fn length(&self, phase: Phase) -> f64 {
+        self.phases
+            .iter()
+            .filter(|(other, ..)| *other == phase)
+            .map(|(_, from, to)| to.unwrap_or(self.last) - from)
+            .sum()
+    }
+
+    /// What an edge did in a phase: every exchange whose head came in it, whenever it ended.
+    #[must_use]
+    pub fn sum(&self, edge: u16, phase: Phase) -> Option<&Window> {
+        self.sums.get(&(edge, phase))
+    }
+
+    /// What the baseline is judged by: as `sum`, but only what had ended before the first fault could touch it.
+    #[must_use]
+    pub fn judged(&self, edge: u16, phase: Phase) -> Option<&Window> {
+        match &self.steady {
+            Some(steady) if phase == Phase::Baseline => steady.get(&edge),
+            _ => self.sum(edge, phase),
+        }
+    }
+
+    fn enter(&mut self, phase: Phase, t: f64) {
+        if let Some((ended, _, to @ None)) = self.phases.last_mut() {
+            *to = Some(t);
+            if *ended == Phase::Baseline {
+                self.steady = Some(
+                    self.sums
+                        .iter()
+                        .filter(|((_, phase), _)| *phase == Phase::Baseline)
+                        .map(|((edge, _), window)| (*edge, window.clone()))
+                        .collect(),
+                );
+            }
+        }
+        if phase != Phase::Idle {
+            self.phases.push((phase, t, None));
+        }
+    }
+
+    fn fault(&mut self, name: &Name) -> &mut FaultFold {
+        let at = self.faults.iter().position(|fault| fault.name == *name).unwrap_or_else(|| {
+            self.faults.push(FaultFold {
+                name: name.clone(),
+                edges: Vec::new(),
+                intervals: Vec::new(),
+                matched: 0,
+                selected: 0,
+                hits: 0,
+                delay_error_p99: None,
+            });
+            self.faults.len() - 1
+        });
+        &mut self.faults[at]
+    }
+
+    fn command(&mut self, argv: &[String], exit: Option<i32>, stopped: bool) {
+        let phase = self.phase();
+        let ends = exit.is_some() || stopped;
+        match self.commands.last_mut() {
+            Some(open) if ends && open.exit.is_none() && !open.stopped => {
+                (open.exit, open.stopped) = (exit, stopped);
+            }
+            _ => self.commands.push(CommandFold { argv: argv.to_vec(), phase, exit, stopped }),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! What a run found: a fold over its events, judged, and written for people and for machines.
+//!
+//! [`Fold`] reads the same [`Stamped`](crate::telemetry::Stamped) events live and from a journal, so an old run is reported
+//! by the code that reported it when it was new. [`Report`] is that fold held against the experiment; every renderer reads
+//! only the [`Report`]. Knows nothing of how a run is carried out.
+
+mod build;
+mod fold;
+pub mod json;
+pub mod judge;
+pub mod junit;
+mod replay;
+pub mod text;
+mod verdict;
+
+pub use build::build;
+pub use fold::{Breach, CommandFold, FaultFold, Fold, Start, Trouble};
+pub use replay::{quote, replay};
+pub use verdict::{During, Exit, Terms, Verdict, expected};
+
+use crate::units::{Op, Unit};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What a run found. It is `report.json` as it stands: ratios 0 to 1, durations in seconds, `null` for no sample, times in
+/// seconds of the file's clock from the start of the run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// The version of this format.
+    pub schema: u32,
+    /// Of Brownout.
+    pub version: String,
+    /// The experiment's name.
+    pub name: String,
+    /// What the experiment asks.
+    pub title: Option<String>,
+    /// The run's own name: its folder's.
+    pub run: String,
+    /// The file.
+    pub file: String,
+    /// Of the file's text.
+    pub sha256: String,
+    /// How Brownout was called.
+    pub argv: Vec<String>,
+    /// The seed in force.
+    pub seed: u64,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// The exit code.
+    pub exit: u8,
+    /// Why, the weightiest first.
+    pub reasons: Vec<String>,
+    /// RFC 3339.
+    pub started: String,
+    /// RFC 3339.
+    pub ended: String,
+    /// The user's command.
+    pub command: Option<CommandResult>,
+    /// The built-in load.
+    pub load: Option<LoadResult>,
+    /// The phases, as they came.
+    pub phases: Vec<PhaseSpan>,
+    /// The edges, in the order of the file.
+    pub edges: Vec<EdgeResult>,
+    /// The faults, in the order of the file.
+    pub faults: Vec<FaultResult>,
+    /// Each check of each expectation in each of its phases.
+    pub expectations: Vec<CheckResult>,
+    /// Each check of each guardrail.
+    pub guardrails: Vec<GuardrailResult>,
+    /// What a reader should know beside.
+    pub warnings: Vec<String>,
+}
+
+/// How the user's command ended; with several, the first that failed, else the last.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CommandResult {
+    /// What was called.
+    pub argv: Vec<String>,
+    /// Its exit code; 128 and more: that signal.
+    pub exit: Option<i32>,
+    /// It was stopped at its end of time, which is no failure.
+    pub stopped: bool,
+}
+
+/// What the built-in load did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LoadResult {
+    /// Arrivals that were sent.
+    pub sent: u64,
+    /// Arrivals that were not, because too many were out.
+    pub shed: u64,
+    /// Requests given up after their timeout.
+    pub timed_out: u64,
+}
+
+/// When a phase was.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PhaseSpan {
+    /// Its name.
+    pub name: &'static str,
+    /// When it began.
+    pub from: f64,
+    /// When it ended.
+    pub to: f64,
+}
+
+/// What an edge did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EdgeResult {
+    /// Its name.
+    pub name: String,
+    /// Who calls.
+    pub from: String,
+    /// Who is called.
+    pub to: String,
+    /// By phase: warmup is not measured.
+    pub phases: BTreeMap<&'static str, EdgePhase>,
+}
+
+/// What an edge did in one phase: exchanges belong to the phase of their head.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct EdgePhase {
+    /// Judged exchanges: without injected outcomes and health requests.
+    pub requests: u64,
+    /// Exchanges whose outcome Brownout made itself.
+    pub injected: u64,
+    /// Judged exchanges per second (of real time).
+    pub rate: Option<f64>,
+    /// Judged exchanges that did not fail.
+    pub success_rate: Option<f64>,
+    /// Judged exchanges that failed.
+    pub error_rate: Option<f64>,
+    /// All exchanges but health, by whose doing the outcome is.
+    pub by_origin: BTreeMap<&'static str, u64>,
+    /// The same by the status that the caller saw; 0: none.
+    pub by_status: BTreeMap<u16, u64>,
+    /// Durations of judged exchanges, head to last byte.
+    pub p50: Option<f64>,
+    /// As `p50`.
+    pub p90: Option<f64>,
+    /// As `p50`.
+    pub p95: Option<f64>,
+    /// As `p50`.
+    pub p99: Option<f64>,
+    /// As `p50`.
+    pub p999: Option<f64>,
+    /// The most exchanges at once.
+    pub in_flight_max: u64,
+    /// The most connections at once.
+    pub connections_max: u64,
+    /// Callers that left before they were answered.
+    pub abandoned: u64,
+    /// Answers that came when the caller had left.
+    pub zombie: u64,
+}
+
+/// What a fault did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FaultResult {
+    /// Its name.
+    pub name: String,
+    /// The edge, or the edges.
+    pub edge: OneOrMany,
+    /// What it does.
+    pub actions: Vec<&'static str>,
+    /// Exchanges that passed its matchers.
+    pub matched: u64,
+    /// Of these, the chosen.
+    pub selected: u64,
+    /// Of these, the ones in which someone could see it.
+    pub hits: u64,
+    /// It struck nothing, and was meant to.
+    pub vacuous: bool,
+    /// When it was in force.
+    pub intervals: Vec<Interval>,
+    /// 99 % of its delays were late by at most this much.
+    pub delay_error_p99: Option<f64>,
+    /// Its line in the file; 0: not from the file.
+    pub line: usize,
+}
+
+/// One name, or several.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// One.
+    One(String),
+    /// Several, or none.
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    /// One name by itself, others as a list.
+    #[must_use]
+    pub fn of(mut names: Vec<String>) -> Self {
+        if names.len() == 1 { Self::One(names.remove(0)) } else { Self::Many(names) }
+    }
+}
+
+impl std::fmt::Display for OneOrMany {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::One(name) => f.write_str(name),
+            Self::Many(names) => f.write_str(&names.join(", ")),
+        }
+    }
+}
+
+/// From when to when; `to` is `null` if its end was not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Interval {
+    /// Begin.
+    pub from: f64,
+    /// End.
+    pub to: Option<f64>,
+}
+
+/// One check of an expectation in one phase.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CheckResult {
+    /// The expectation.
+    pub name: String,
+    /// The key, such as `p99`.
+    pub key: String,
+    /// The edge.
+    pub edge: String,
+    /// The phase.
+    pub phase: &'static str,
+    /// What was seen.
+    pub observed: Option<f64>,
+    /// How it is compared.
+    pub op: Op,
+    /// Against what.
+    pub limit: f64,
+    /// In which unit both are.
+    pub unit: Unit,
+    /// Whether it held; `null`: there was nothing to judge by.
+    pub met: Option<bool>,
+    /// Why it is inconclusive.
+    pub reason: Option<String>,
+    /// The line in the file.
+    pub line: usize,
+}
+
+/// One check of a guardrail.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GuardrailResult {
+    /// The guardrail.
+    pub name: String,
+    /// The key.
+    pub key: String,
+    /// The edge.
+    pub edge: String,
+    /// How it is compared.
+    pub op: Op,
+    /// Against what.
+    pub limit: f64,
+    /// In which unit.
+    pub unit: Unit,
+    /// For how long it had to be true.
+    #[serde(rename = "for")]
+    pub lasts: f64,
+    /// Whether it stopped the run.
+    pub breached: bool,
+    /// When.
+    pub at: Option<f64>,
+    /// At which value.
+    pub observed: Option<f64>,
+    /// The line in the file.
+    pub line: usize,
+}

@@ -1,0 +1,418 @@
+//! The summary that a person reads at the end of a run: the verdict first, then what it rests on.
+
+use super::{CheckResult, EdgePhase, EdgeResult, FaultResult, GuardrailResult, Report, Verdict, replay};
+use crate::units::{Comparison, Span, Unit};
+use anstyle::{AnsiColor, Style};
+use std::fmt::Write;
+use std::time::Duration;
+
+/// The summary is never wider than this.
+const WIDTH: usize = 100;
+
+/// The summary, with colours or without.
+#[must_use]
+pub fn render(report: &Report, colour: bool) -> String {
+    let mut page = Page { text: String::new(), colour };
+    page.verdict(report);
+    page.edges(report);
+    page.faults(report);
+    page.expectations(report);
+    page.guardrails(report);
+    page.rest(report);
+    page.text
+}
+
+/// One line for each of several runs.
+#[must_use]
+pub fn scorecard(reports: &[Report]) -> String {
+    let mut text = String::new();
+    for report in reports {
+        let why = report.reasons.first().map_or("", String::as_str);
+        let line = format!("  {:<13}{} {why}", report.verdict.as_str(), fit(&report.name, 30));
+        let _ = writeln!(text, "{}", fit(&line, WIDTH).trim_end());
+    }
+    text
+}
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default();
+const UNSURE: Style = AnsiColor::Yellow.on_default();
+
+struct Page {
+    text: String,
+    colour: bool,
+}
+
+impl Page {
+    fn line(&mut self, text: &str) {
+        self.text.push_str(text.trim_end());
+        self.text.push('\n');
+    }
+
+    fn paint(&self, style: Style, text: &str) -> String {
+        if self.colour && !text.trim().is_empty() {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn heading(&mut self, text: &str) {
+        let heading = self.paint(BOLD, text);
+        self.line(&format!("\n  {heading}"));
+    }
+
+    /// Text under a mark, wrapped at words; the first line begins with `first`, which takes `indent` columns.
+    fn wrapped(&mut self, first: &str, indent: usize, text: &str) {
+        let lines = wrap(text, WIDTH - indent);
+        for (n, line) in lines.iter().enumerate() {
+            let lead = if n == 0 { first.to_owned() } else { " ".repeat(indent) };
+            self.line(&format!("{lead}{line}"));
+        }
+    }
+
+    fn verdict(&mut self, report: &Report) {
+        let style = match report.verdict {
+            Verdict::Passed => GOOD,
+            Verdict::Failed | Verdict::Error | Verdict::Aborted => BAD,
+            Verdict::Inconclusive | Verdict::Unsteady | Verdict::Interrupted => UNSURE,
+        };
+        let word = report.verdict.as_str().to_uppercase();
+        let indent = word.chars().count() + 2;
+        let first = format!("{}  ", self.paint(style.bold(), &word));
+        self.wrapped(&first, indent, report.title.as_ref().unwrap_or(&report.name));
+        let lasted = report.phases.last().map_or(0.0, |phase| phase.to);
+        let facts = format!("{} · seed {} · {}", report.name, report.seed, clock(lasted));
+        let facts = self.paint(DIM, &facts);
+        self.line(&format!("{}{facts}", " ".repeat(indent)));
+        for reason in &report.reasons {
+            self.wrapped("  - ", 4, reason);
+        }
+        let exit = super::Exit::of(report.exit);
+        if report.verdict == Verdict::Passed {
+            if report.expectations.is_empty() {
+                self.line("  - nothing was judged: the file has no `[[expect]]`");
+            }
+            if report.exit != 0 {
+                self.line("  - another outcome was expected (`--expect-exit`)");
+            }
+        } else if exit == super::Exit::Passed {
+            self.line("  - this outcome was expected (`--expect-exit`)");
+        }
+    }
+
+    fn edges(&mut self, report: &Report) {
+        let injected =
+            report.edges.iter().flat_map(|edge| edge.phases.values()).any(|phase| phase.injected > 0);
+        let head = format!(
+            "  {:<22}  {:<8}{:>9}{:>10}{:>9}{:>8}{:>8}{:>8}{}",
+            "edge",
+            "phase",
+            "requests",
+            "rate",
+            "success",
+            "p50",
+            "p95",
+            "p99",
+            if injected { "  injected" } else { "" }
+        );
+        if report.edges.iter().all(|edge| edge.phases.is_empty()) {
+            return;
+        }
+        let head = self.paint(DIM, &head);
+        self.line(&format!("\n{head}"));
+        for edge in &report.edges {
+            self.edge(edge, injected);
+        }
+    }
+
+    fn edge(&mut self, edge: &EdgeResult, injected: bool) {
+        let order = ["baseline", "fault", "recovery"];
+        let rows: Vec<_> = order.iter().filter_map(|name| Some((*name, edge.phases.get(name)?))).collect();
+        let route = format!("{} → {}", edge.from, edge.to);
+        for (n, (name, phase)) in rows.iter().enumerate() {
+            let label = match n {
+                0 => self.paint(BOLD, &fit(&edge.name, 22)),
+                1 => self.paint(DIM, &fit(&route, 22)),
+                _ => fit("", 22),
+            };
+            let cells = self.cells(phase, injected);
+            self.line(&format!("  {label}  {name:<8}{cells}"));
+        }
+    }
+
+    fn cells(&self, phase: &EdgePhase, injected: bool) -> String {
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".into());
+        let success = format!("{:>9}", or_dash(phase.success_rate.map(share)));
+        let failed = phase.success_rate.is_some_and(|rate| rate < 1.0);
+        let success = if failed { self.paint(BAD, &success) } else { success };
+        let rate = or_dash(phase.rate.map(|rate| number(Unit::PerSecond, rate)));
+        let mut cells = format!("{:>9}{rate:>10}{success}", phase.requests);
+        for quantile in [phase.p50, phase.p95, phase.p99] {
+            let _ = write!(cells, "{:>8}", or_dash(quantile.map(seconds)));
+        }
+        if injected {
+            let _ = write!(cells, "{:>10}", phase.injected);
+        }
+        cells
+    }
+
+    fn faults(&mut self, report: &Report) {
+        if report.faults.is_empty() {
+            return;
+        }
+        self.heading("faults");
+        for fault in &report.faults {
+            let mark = if fault.hits > 0 {
+                self.paint(GOOD, "✓")
+            } else if fault.vacuous {
+                self.paint(UNSURE, "?")
+            } else {
+                self.paint(DIM, "-")
+            };
+            let what = if fault.actions.is_empty() { "by hand".into() } else { fault.actions.join(", ") };
+            let name = fit(&fault.name, 30);
+            let on = format!("{what} on {} {}", fault.edge, intervals(fault));
+            self.wrapped(&format!("    {mark} {name}  "), 38, &on);
+            let mut counts =
+                format!("{} matched, {} selected, {} hit", fault.matched, fault.selected, fault.hits);
+            if let Some(late) = fault.delay_error_p99 {
+                let _ = write!(counts, "; delays at most {} late (p99)", seconds(late));
+            }
+            let counts = self.paint(DIM, &counts);
+            self.line(&format!("{}{counts}", " ".repeat(38)));
+        }
+    }
+
+    fn expectations(&mut self, report: &Report) {
+        if report.expectations.is_empty() {
+            return;
+        }
+        self.heading("expectations");
+        for check in &report.expectations {
+            // A baseline that held is a remark on the line of the phase that matters, if there is one.
+            let main = report.expectations.iter().any(|other| same(check, other) && other.met.is_some());
+            if check.phase == "baseline" && check.met == Some(true) && main {
+                continue;
+            }
+            let before = report
+                .expectations
+                .iter()
+                .find(|other| other.phase == "baseline" && check.phase != "baseline" && same(check, other));
+            self.expectation(report, check, before);
+        }
+    }
+
+    fn expectation(&mut self, report: &Report, check: &CheckResult, before: Option<&CheckResult>) {
+        let (mark, style) = mark(check.met);
+        let mark = self.paint(style, mark);
+        let limit = Comparison { op: check.op, limit: check.limit, unit: check.unit };
+        let seen = check.observed.map_or_else(|| "–".into(), |value| self::value(check, value));
+        let seen =
+            self.paint(if check.met == Some(false) { BAD } else { Style::new() }, &format!("{seen:>9}"));
+        let what = format!("{} {}", fit(&check.name, 30), fit(&format!("{} {}", check.edge, check.key), 24));
+        let mut remark = Vec::new();
+        if check.phase != "fault" {
+            remark.push(format!("in the {}", check.phase));
+        }
+        if let Some(value) = before.and_then(|before| before.observed) {
+            remark.push(format!("baseline {}", number(check.unit, value)));
+        }
+        let room = WIDTH - 83;
+        let remark = fit(&remark.join(", "), room);
+        let remark = self.paint(DIM, remark.trim_end());
+        self.line(&format!("    {mark} {what}{seen}  {:<10} {remark}", limit.to_string()));
+        if check.met != Some(true) {
+            let place = place(report, check.line);
+            let why = check.reason.as_ref().map_or_else(String::new, |why| format!("{why} "));
+            let text = format!("{why}({place})");
+            for line in wrap(&text, WIDTH - 6) {
+                let line = self.paint(DIM, &line);
+                self.line(&format!("      {line}"));
+            }
+        }
+    }
+
+    fn guardrails(&mut self, report: &Report) {
+        if report.guardrails.is_empty() {
+            return;
+        }
+        self.heading("guardrails");
+        for rail in &report.guardrails {
+            let (mark, style) = mark(Some(!rail.breached));
+            let mark = self.paint(style, mark);
+            let limit = Comparison { op: rail.op, limit: rail.limit, unit: rail.unit };
+            let key = fit(&format!("{} {}", rail.edge, rail.key), 24);
+            let limit = format!("{limit} for {}", clock(rail.lasts));
+            let state = self.state(report, rail);
+            self.line(&format!("    {mark} {} {key}  {limit:<18}  {state}", fit(&rail.name, 30)));
+        }
+    }
+
+    fn state(&self, report: &Report, rail: &GuardrailResult) -> String {
+        match (rail.breached, rail.at, rail.observed) {
+            (true, Some(at), Some(seen)) => {
+                let text = format!("{} at {}", number(rail.unit, seen), clock(at));
+                self.paint(BAD, &text)
+            }
+            _ if report.phases.iter().any(|phase| phase.name == "fault") => self.paint(DIM, "held"),
+            _ => self.paint(DIM, "not watched"),
+        }
+    }
+
+    fn rest(&mut self, report: &Report) {
+        if let Some(load) = report.load {
+            self.line("");
+            let text =
+                format!("  load      {} sent, {} shed, {} timed out", load.sent, load.shed, load.timed_out);
+            self.line(&text);
+        }
+        if let Some(command) = &report.command {
+            let end = match (command.exit, command.stopped) {
+                (_, true) => "stopped at the end".to_owned(),
+                (Some(exit), _) => format!("exit code {exit}"),
+                (None, _) => "did not end".to_owned(),
+            };
+            let words: Vec<String> = command.argv.iter().map(|word| super::quote(word)).collect();
+            self.line("");
+            self.wrapped("  command   ", 12, &format!("{end}: {}", words.join(" ")));
+        }
+        if !report.warnings.is_empty() {
+            self.line("");
+        }
+        for warning in &report.warnings {
+            let first = format!("  {}   ", self.paint(UNSURE, "warning"));
+            self.wrapped(&first, 12, warning);
+        }
+        // One line even if it is long, so that it can be copied.
+        self.line("");
+        self.line(&format!("  replay    {}", replay(&report.argv, report.seed)));
+    }
+}
+
+/// Two checks of one key of one expectation.
+fn same(a: &CheckResult, b: &CheckResult) -> bool {
+    a.phase != b.phase && a.name == b.name && a.key == b.key && a.line == b.line && a.edge == b.edge
+}
+
+fn mark(met: Option<bool>) -> (&'static str, Style) {
+    match met {
+        Some(true) => ("✓", GOOD),
+        Some(false) => ("✗", BAD),
+        None => ("?", UNSURE),
+    }
+}
+
+fn place(report: &Report, line: usize) -> String {
+    match (report.file.as_str(), line) {
+        (_, 0) => "from the command line".into(),
+        ("", line) => format!("line {line}"),
+        (file, line) => format!("{file}:{line}"),
+    }
+}
+
+fn intervals(fault: &FaultResult) -> String {
+    let show = |interval: &super::Interval| {
+        format!("{} to {}", clock(interval.from), interval.to.map_or_else(|| "?".into(), clock))
+    };
+    match fault.intervals.as_slice() {
+        [] => "never".into(),
+        [only] => show(only),
+        [first, .., last] => format!(
+            "{} times from {} to {}",
+            fault.intervals.len(),
+            clock(first.from),
+            last.to.map_or_else(|| "?".into(), clock)
+        ),
+    }
+}
+
+/// What was observed, with as many digits as it takes to see on which side of the limit it lies.
+#[must_use]
+pub fn value(check: &CheckResult, value: f64) -> String {
+    let short = number(check.unit, value);
+    if short == number(check.unit, check.limit) { Comparison::show(check.unit, value) } else { short }
+}
+
+/// A value of this unit, short.
+#[must_use]
+pub fn number(unit: Unit, value: f64) -> String {
+    match unit {
+        Unit::Ratio => share(value),
+        Unit::Seconds => seconds(value),
+        Unit::PerSecond => format!("{}/s", digits(value)),
+        Unit::Count => digits(value),
+        Unit::Times => format!("{}x", digits(value)),
+    }
+}
+
+/// A share in percent; never `100%` or `0%` unless it is.
+#[must_use]
+pub fn share(ratio: f64) -> String {
+    let percent = ratio * 100.0;
+    if percent > 0.0 && percent < 0.01 {
+        "<0.01%".into()
+    } else if percent < 100.0 && percent > 99.99 {
+        ">99.99%".into()
+    } else {
+        let text = format!("{percent:.2}");
+        format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
+/// A duration with three digits at most.
+#[must_use]
+pub fn seconds(value: f64) -> String {
+    match value {
+        v if v >= 59.95 => clock(v),
+        v if v >= 0.9995 => format!("{}s", digits(v)),
+        v => format!("{}ms", digits(v * 1e3)),
+    }
+}
+
+/// A time of the run, to the second once it is longer than ten.
+pub(crate) fn clock(seconds: f64) -> String {
+    let step = if seconds >= 9.95 { 1.0 } else { 0.1 };
+    let seconds = ((seconds / step).round() * step).max(0.0);
+    Span(Duration::try_from_secs_f64(seconds).unwrap_or_default()).to_string()
+}
+
+/// Three digits.
+fn digits(value: f64) -> String {
+    let decimals = match value.abs() {
+        v if v >= 99.95 => 0,
+        v if v >= 9.995 => 1,
+        _ => 2,
+    };
+    let text = format!("{value:.decimals$}");
+    if decimals == 0 { text } else { text.trim_end_matches('0').trim_end_matches('.').to_owned() }
+}
+
+/// Text of exactly this many columns.
+pub(crate) fn fit(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length > width {
+        text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+    } else {
+        format!("{text}{}", " ".repeat(width - length))
+    }
+}
+
+/// Lines of at most this many columns, broken at spaces; a longer word has a line of its own.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let Some(line) = lines.last_mut() else { break };
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}

@@ -1,0 +1,342 @@
+//! What came of a run, and the exit code that says so. Pure.
+
+use super::{CheckResult, CommandFold, FaultResult, Fold, judge};
+use crate::model::{Experiment, Phase};
+use serde::Serialize;
+
+/// The exit codes of the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Every expectation held.
+    Passed,
+    /// An expectation failed, or the command did.
+    Failed,
+    /// Wrong usage, or a broken or unsafe file.
+    Usage,
+    /// The steady state did not hold before any fault.
+    Unsteady,
+    /// A guardrail (or the kill switch) ended the fault phase.
+    Aborted,
+    /// The environment failed.
+    Environment,
+    /// Nothing can be learned from it.
+    Vacuous,
+    /// Something could not be put back.
+    NotRestored,
+    /// A bug of ours.
+    Bug,
+    /// Ctrl-C.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+}
+
+impl Exit {
+    /// Of several, the first of these is the one that is told.
+    pub const ORDER: [Self; 11] = [
+        Self::Bug,
+        Self::NotRestored,
+        Self::Interrupted,
+        Self::Terminated,
+        Self::Usage,
+        Self::Environment,
+        Self::Aborted,
+        Self::Unsteady,
+        Self::Failed,
+        Self::Vacuous,
+        Self::Passed,
+    ];
+
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Passed => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Unsteady => 3,
+            Self::Aborted => 4,
+            Self::Environment => 5,
+            Self::Vacuous => 6,
+            Self::NotRestored => 7,
+            Self::Bug => 70,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+
+    /// The one of this number; an unknown one is a bug.
+    #[must_use]
+    pub fn of(code: u8) -> Self {
+        Self::ORDER.into_iter().find(|exit| exit.code() == code).unwrap_or(Self::Bug)
+    }
+
+    /// Of several, the one that is told; of none, `Passed`.
+    #[must_use]
+    pub fn weightiest(exits: impl IntoIterator<Item = Self>) -> Self {
+        exits.into_iter().min_by_key(|exit| exit.rank()).unwrap_or(Self::Passed)
+    }
+
+    fn rank(self) -> usize {
+        Self::ORDER.iter().position(|other| *other == self).unwrap_or(0)
+    }
+}
+
+/// The exit code when another one than 0 is expected: 0 if it came, 1 if the run passed instead, else what came.
+#[must_use]
+pub fn expected(exit: Exit, expect: Option<u8>) -> u8 {
+    match expect {
+        Some(code) if exit.code() == code => 0,
+        Some(_) if exit == Exit::Passed => Exit::Failed.code(),
+        _ => exit.code(),
+    }
+}
+
+/// What came of a run, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Every expectation held.
+    Passed,
+    /// One did not, or the command failed.
+    Failed,
+    /// Nothing can be learned from it.
+    Inconclusive,
+    /// The steady state did not hold before any fault.
+    Unsteady,
+    /// A guardrail or the kill switch stopped it.
+    Aborted,
+    /// The user stopped it.
+    Interrupted,
+    /// It could not be carried out.
+    Error,
+}
+
+impl Verdict {
+    /// As reports write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Inconclusive => "inconclusive",
+            Self::Unsteady => "unsteady",
+            Self::Aborted => "aborted",
+            Self::Interrupted => "interrupted",
+            Self::Error => "error",
+        }
+    }
+
+    /// The verdict of an exit code.
+    #[must_use]
+    pub fn of(exit: Exit) -> Self {
+        match exit {
+            Exit::Passed => Self::Passed,
+            Exit::Failed => Self::Failed,
+            Exit::Vacuous => Self::Inconclusive,
+            Exit::Unsteady => Self::Unsteady,
+            Exit::Aborted => Self::Aborted,
+            Exit::Interrupted | Exit::Terminated => Self::Interrupted,
+            Exit::Usage | Exit::Environment | Exit::NotRestored | Exit::Bug => Self::Error,
+        }
+    }
+}
+
+/// What the user said about judging, beside the file.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// The run's own name.
+    pub run: String,
+    /// A vacuous run passes.
+    pub allow_vacuous: bool,
+    /// The exit code that is wanted.
+    pub expect_exit: Option<u8>,
+    /// When the user's command runs.
+    pub during: During,
+}
+
+/// In which phases the user's command runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum During {
+    /// Through all phases.
+    #[default]
+    All,
+    /// It is the fault phase: a baseline without samples is not judged.
+    Fault,
+    /// Once per phase: what fails in the baseline shows that the steady state does not hold.
+    Each,
+}
+
+/// The verdict with its reasons.
+pub(super) struct Ruling {
+    pub(super) exit: Exit,
+    pub(super) reasons: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Rules over what was found. `checks` are those that count.
+pub(super) fn rule(
+    experiment: &Experiment,
+    fold: &Fold,
+    terms: &Terms,
+    checks: &[CheckResult],
+    faults: &[FaultResult],
+) -> Ruling {
+    let mut found = cut_short(fold);
+    let faulted = fold.reached(Phase::Fault);
+    let is_baseline = |check: &&CheckResult| check.phase == Phase::Baseline.as_str();
+    if !faulted && found.is_empty() {
+        for check in checks.iter().filter(is_baseline).filter(|check| check.met == Some(false)) {
+            let what = describe(check);
+            found.push((Exit::Unsteady, format!("before any fault, {what}: nothing was learned")));
+        }
+        if terms.during == During::Each && fold.commands.iter().any(CommandFold::failed) {
+            let what = "the command failed in the baseline, before any fault: nothing was learned";
+            found.push((Exit::Unsteady, what.into()));
+        }
+    }
+    let early = !found.is_empty();
+    for command in fold.commands.iter().filter(|command| command.failed()) {
+        let exit = command.exit.unwrap_or_default();
+        let name = command.argv.first().map_or("", String::as_str);
+        found.push((Exit::Failed, format!("the command `{name}` failed with exit code {exit}")));
+    }
+    // A check of the baseline that failed only after faults had begun says nothing: the run had been let in.
+    for check in checks.iter().filter(|check| !is_baseline(check) && check.met == Some(false)) {
+        found.push((Exit::Failed, describe(check)));
+    }
+    let mut warnings = Vec::new();
+    if !early {
+        let vacuous = vacuities(experiment, fold, checks, faults);
+        if terms.allow_vacuous {
+            warnings = vacuous;
+        } else {
+            found.extend(vacuous.into_iter().map(|reason| (Exit::Vacuous, reason)));
+        }
+    }
+    found.sort_by_key(|(exit, _)| exit.rank());
+    let exit = Exit::weightiest(found.iter().map(|(exit, _)| *exit));
+    Ruling { exit, reasons: found.into_iter().map(|(_, reason)| reason).collect(), warnings }
+}
+
+/// What ended a run before its time.
+fn cut_short(fold: &Fold) -> Vec<(Exit, String)> {
+    let mut found: Vec<_> =
+        fold.troubles.iter().map(|trouble| (Exit::of(trouble.exit), trouble.text.clone())).collect();
+    if let Some(signal) = &fold.interrupted {
+        let exit = if signal == "SIGTERM" { Exit::Terminated } else { Exit::Interrupted };
+        found.push((exit, format!("stopped by {signal}")));
+    }
+    for breach in &fold.breaches {
+        found.push((
+            Exit::Aborted,
+            format!("guardrail `{}` was breached by `{}`: all faults were healed", breach.name, breach.key),
+        ));
+    }
+    if fold.halted.is_some() {
+        found.push((Exit::Aborted, "the kill switch healed all faults".into()));
+    }
+    if found.is_empty() && !fold.finished {
+        found.push((Exit::Environment, "the run did not come to its end: its journal stops".into()));
+    }
+    found
+}
+
+/// Everything because of which a green run would say nothing.
+fn vacuities(
+    experiment: &Experiment,
+    fold: &Fold,
+    checks: &[CheckResult],
+    faults: &[FaultResult],
+) -> Vec<String> {
+    let faulted = fold.reached(Phase::Fault);
+    let mut reasons: Vec<String> = Vec::new();
+    for check in checks.iter().filter(|check| check.met.is_none()) {
+        if !faulted && check.phase != Phase::Baseline.as_str() {
+            continue;
+        }
+        let why = check.reason.as_deref().unwrap_or("no sample");
+        let cure = if faulted || check.phase != Phase::Baseline.as_str() {
+            ""
+        } else {
+            "; no fault was armed (`baseline = false` skips this check)"
+        };
+        reasons.push(format!(
+            "`{}` has no sample of {} in the {} on `{}`: {why}{cure}",
+            check.name, check.key, check.phase, check.edge
+        ));
+    }
+    if !faulted {
+        return reasons;
+    }
+    for fault in faults.iter().filter(|fault| fault.vacuous) {
+        let why = match (fault.matched, fault.selected) {
+            _ if fault.intervals.is_empty() => "it was never armed".to_owned(),
+            (0, _) => "no exchange matched it".to_owned(),
+            (matched, 0) => format!("of {matched} exchanges that matched, none was selected"),
+            (_, selected) => format!("of {selected} exchanges that were selected, none could show it"),
+        };
+        reasons.push(format!("fault `{}` struck nothing: {why}", fault.name));
+    }
+    let judges = !experiment.expects.is_empty() || !fold.commands.is_empty();
+    let traffic = (0..experiment.edges.len()).any(|edge| {
+        u16::try_from(edge)
+            .ok()
+            .and_then(|edge| fold.sum(edge, Phase::Fault))
+            .is_some_and(|window| judge::samples(window, true) > 0)
+    });
+    if !judges && experiment.faults.is_empty() {
+        reasons.push("there is neither a fault nor an expectation: nothing was tried".into());
+    } else if !traffic && experiment.expects.is_empty() {
+        reasons.push("no traffic came in the fault phase".into());
+    }
+    reasons
+}
+
+/// A check that failed, in words.
+fn describe(check: &CheckResult) -> String {
+    let observed = check.observed.map_or_else(String::new, |value| super::text::value(check, value));
+    let limit = crate::units::Comparison { op: check.op, limit: check.limit, unit: check.unit };
+    format!(
+        "`{}` did not hold: {} on `{}` was {observed} in the {}, expected {limit}",
+        check.name, check.key, check.edge, check.phase
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_weightiest_exit_is_told() {
+        use Exit::*;
+        for (exits, told) in [
+            (vec![], 0),
+            (vec![Passed, Vacuous], 6),
+            (vec![Failed, Vacuous], 1),
+            (vec![Failed, Unsteady], 3),
+            (vec![Unsteady, Aborted], 4),
+            (vec![Aborted, Environment], 5),
+            (vec![Environment, Usage], 2),
+            (vec![Usage, Terminated], 143),
+            (vec![Interrupted, Environment], 130),
+            (vec![Interrupted, NotRestored], 7),
+            (vec![NotRestored, Bug], 70),
+        ] {
+            assert_eq!(Exit::weightiest(exits).code(), told);
+        }
+        for exit in Exit::ORDER {
+            assert_eq!(Exit::of(exit.code()), exit);
+        }
+        assert_eq!(Exit::of(99), Bug);
+    }
+
+    #[test]
+    fn an_expected_exit_turns_a_run_around() {
+        assert_eq!(expected(Exit::Vacuous, Some(6)), 0);
+        assert_eq!(expected(Exit::Passed, Some(6)), 1);
+        assert_eq!(expected(Exit::Environment, Some(6)), 5);
+        assert_eq!(expected(Exit::Failed, None), 1);
+        assert_eq!(expected(Exit::Passed, Some(0)), 0);
+    }
+}

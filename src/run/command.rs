@@ -1,0 +1,224 @@
+//! The user's command: `brownout run FILE -- CMD`.
+//!
+//! It is a process group of its own, so that a signal meant for it meets all of it and none of us. Whatever is left of the
+//! group when its leader ends is killed, and so is all of it when this is dropped: never an orphan.
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use std::io;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::oneshot;
+
+/// A command under way. Dropping it kills it.
+#[derive(Debug)]
+pub struct Running {
+    group: Arc<Group>,
+    ended: oneshot::Receiver<i32>,
+}
+
+/// A process group that can be signalled until its leader was waited for: after that its number may be another's.
+#[derive(Debug)]
+struct Group {
+    id: Pid,
+    alive: Mutex<bool>,
+}
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        if *alive {
+            let _ = killpg(self.id, signal);
+        }
+    }
+
+    /// The leader has ended and was not waited for yet: kills what is left, and never signals again.
+    fn bury(&self) {
+        let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::take(&mut *alive) {
+            let _ = killpg(self.id, Signal::SIGKILL);
+        }
+    }
+}
+
+impl Running {
+    /// Asks all of it to end.
+    pub fn terminate(&self) {
+        self.group.signal(Signal::SIGTERM);
+        // A stopped process would not hear it.
+        self.group.signal(Signal::SIGCONT);
+    }
+
+    /// Ends all of it.
+    pub fn kill(&self) {
+        self.group.signal(Signal::SIGKILL);
+    }
+
+    /// Its exit code; 128 and more: the signal that ended it.
+    pub async fn ended(&mut self) -> i32 {
+        (&mut self.ended).await.unwrap_or(128)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Starts a command. Its output goes to our standard error: standard output is for results.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start(argv: &[String], env: &[(String, String)]) -> io::Result<Running> {
+    let (program, args) =
+        argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no command"))?;
+    // Reading from a terminal would stop a group in the background.
+    let stdin = if io::stdin().is_terminal() { Stdio::null() } else { Stdio::inherit() };
+    let stderr = io::stderr().as_fd().try_clone_to_owned()?;
+    let child = Command::new(program)
+        .args(args)
+        .envs(env.iter().map(|(name, value)| (name, value)))
+        .process_group(0)
+        .stdin(stdin)
+        .stdout(stderr)
+        .spawn()?;
+    let id = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+    let group = Arc::new(Group { id, alive: Mutex::new(true) });
+    let (tell, ended) = oneshot::channel();
+    let running = Running { group: Arc::clone(&group), ended };
+    let name = "command".to_owned();
+    std::thread::Builder::new().name(name).spawn(move || {
+        let _ = tell.send(wait(child, &group));
+    })?;
+    Ok(running)
+}
+
+/// Waits for the leader, ends what is left of its group, and only then gives its number back.
+fn wait(mut child: Child, group: &Group) -> i32 {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::sys::wait::{Id, WaitPidFlag, waitid};
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        while waitid(Id::Pid(group.id), flags) == Err(nix::errno::Errno::EINTR) {}
+        group.bury();
+    }
+    let status = child.wait();
+    group.bury();
+    status.map_or(128, code)
+}
+
+fn code(status: ExitStatus) -> i32 {
+    status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(128)
+}
+
+/// What a command knows of Brownout: the admin address and each edge's.
+#[must_use]
+pub fn environment(admin: Option<SocketAddr>, edges: &[(String, String)]) -> Vec<(String, String)> {
+    let admin = admin.map(|address| ("BROWNOUT_ADMIN".to_owned(), format!("http://{address}")));
+    let edges = edges.iter().map(|(name, url)| {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        (format!("BROWNOUT_EDGE_{}", name.chars().map(plain).collect::<String>()), url.clone())
+    });
+    admin.into_iter().chain(edges).collect()
+}
+
+/// Fills `${edge.NAME}` into the words of a command; every other `${...}` is the command's own.
+///
+/// # Errors
+/// A sentence for the user, if there is no such edge.
+pub fn fill(argv: &[String], edges: &[(String, String)]) -> Result<Vec<String>, String> {
+    argv.iter().map(|word| fill_word(word, edges)).collect()
+}
+
+fn fill_word(word: &str, edges: &[(String, String)]) -> Result<String, String> {
+    const OPEN: &str = "${edge.";
+    let mut out = String::new();
+    let mut rest = word;
+    while let Some(at) = rest.find(OPEN) {
+        let Some(end) = rest[at..].find('}') else { break };
+        let name = &rest[at + OPEN.len()..at + end];
+        let url = edges.iter().find(|(edge, _)| edge == name).map(|(_, url)| url);
+        let url = url.ok_or_else(|| {
+            let near = edges
+                .iter()
+                .map(|(edge, _)| edge)
+                .min_by_key(|edge| strsim::damerau_levenshtein(edge, name))
+                .map_or_else(String::new, |edge| format!(": did you mean `${{edge.{edge}}}`?"));
+            format!("the command names `${{edge.{name}}}`, and there is no such edge{near}")
+        })?;
+        out.push_str(&rest[..at]);
+        out.push_str(url);
+        rest = &rest[at + end + 1..];
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Vec<String> {
+        ["sh", "-c", script].map(str::to_owned).to_vec()
+    }
+
+    fn edges() -> Vec<(String, String)> {
+        vec![("check-out".into(), "http://127.0.0.1:1".into()), ("db".into(), "127.0.0.1:2".into())]
+    }
+
+    #[tokio::test]
+    async fn its_exit_code_and_its_environment() {
+        let env = environment("127.0.0.1:8475".parse().ok(), &edges());
+        let script = r#"test "$BROWNOUT_ADMIN $BROWNOUT_EDGE_CHECK_OUT" = "http://127.0.0.1:8475 http://127.0.0.1:1" && exit 7"#;
+        assert_eq!(start(&sh(script), &env).unwrap().ended().await, 7);
+        assert_eq!(start(&sh("kill -9 $$"), &[]).unwrap().ended().await, 137);
+        assert!(start(&["/no/such/command".into()], &[]).is_err());
+        assert!(start(&[], &[]).is_err());
+    }
+
+    #[tokio::test]
+    async fn sigterm_meets_the_whole_group_and_sigkill_those_that_do_not_listen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ready");
+        let mut polite = start(&sh("sleep 600 & wait"), &[]).unwrap();
+        polite.terminate();
+        assert_eq!(polite.ended().await, 143);
+
+        let script = format!("trap '' TERM; : > {}; while :; do sleep 600; done", path.display());
+        let mut deaf = start(&sh(&script), &[]).unwrap();
+        while !path.exists() {
+            tokio::task::yield_now().await;
+        }
+        deaf.kill();
+        assert_eq!(deaf.ended().await, 137);
+    }
+
+    #[tokio::test]
+    async fn what_it_leaves_behind_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {}", path.display());
+        assert_eq!(start(&sh(&script), &[]).unwrap().ended().await, 0);
+        let pid: i32 = std::fs::read_to_string(&path).unwrap().trim().parse().unwrap();
+        // Killed before the end was told; it may still wait for its new parent to reap it.
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z "), "{state}");
+    }
+
+    #[test]
+    fn edges_are_filled_in() {
+        let filled = |word: &str| fill(&[word.to_owned()], &edges()).map(|words| words.concat());
+        assert_eq!(
+            filled("${edge.check-out}/x ${edge.db} $HOME ${n}").unwrap(),
+            "http://127.0.0.1:1/x 127.0.0.1:2 $HOME ${n}"
+        );
+        assert_eq!(filled("${edge.unclosed").unwrap(), "${edge.unclosed");
+        let error = filled("${edge.checkout}").unwrap_err();
+        assert!(error.contains("did you mean `${edge.check-out}`?"), "{error}");
+    }
+}

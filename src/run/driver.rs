@@ -1,0 +1,477 @@
+//! Carries out what the [`machine`](super::machine) says, and tells it what happens.
+//!
+//! What a run needs of the rest of Brownout is a [`Stage`]: edges that stand, faults that can be armed, events that come.
+
+use super::command;
+use super::guard::Guards;
+use super::load::{self, Counts, Order};
+use super::machine::{Command, Input, Run, Setup};
+use super::progress::Progress;
+use crate::control::Refusal;
+use crate::decision::Protocol;
+use crate::model::{Experiment, FaultRule, Phase};
+use crate::report::{During, Exit, Fold, Report, Terms, build, judge};
+use crate::telemetry::{Event, Stamped};
+use crate::units::Name;
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// How often guardrails are looked at and progress is shown.
+const BEAT: Duration = Duration::from_millis(250);
+/// How long events that are on their way are waited for.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// What a run is carried out on.
+pub trait Stage: Send + Sync + 'static {
+    /// Arms a fault of the run for this time at most; `scale` stretches its schedule.
+    ///
+    /// # Errors
+    /// When it is refused.
+    fn arm(&self, rule: &FaultRule, life: Duration, scale: f64) -> Result<(), Refusal>;
+    /// Heals every fault of the run.
+    fn heal_all(&self, why: &'static str);
+    /// Exchanges that begin from now on belong to this phase. The driver publishes the event.
+    fn enter(&self, phase: Phase);
+    /// Tells everybody.
+    fn publish(&self, event: Event);
+    /// Waits until everything that has ended is in a published window. It blocks, and so is called on a thread of its own.
+    fn flush(&self);
+    /// Seconds since the start, as events are stamped.
+    fn now(&self) -> f64;
+    /// Every event from now on.
+    fn subscribe(&self) -> Receiver<Arc<Stamped>>;
+    /// The address of each edge, in the order of the file, with real ports.
+    fn edges(&self) -> Vec<SocketAddr>;
+    /// The admin address, if there is one.
+    fn admin(&self) -> Option<SocketAddr> {
+        None
+    }
+    /// How an expectation came out, for the metrics.
+    fn met(&self, _expectation: &Name, _met: Option<bool>) {}
+    /// The run is over: listeners close, the journal is finished. It may block.
+    fn close(&self) {}
+}
+
+/// The user asks to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Ctrl-C.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
+impl Stop {
+    /// The signal's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+}
+
+/// What a run is told beside its file.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How Brownout was called.
+    pub argv: Vec<String>,
+    /// The seed in force.
+    pub seed: u64,
+    /// The user's command.
+    pub command: Option<Vec<String>>,
+    /// The built-in load runs beside the command.
+    pub with_load: bool,
+    /// How the run is judged, and when the command runs.
+    pub terms: Terms,
+}
+
+/// What the file and the options make of a run.
+#[must_use]
+pub fn setup(experiment: &Experiment, options: &Options) -> Setup {
+    let run = &experiment.run;
+    let real = |length: Duration| {
+        Duration::try_from_secs_f64(length.as_secs_f64() * run.time_scale).unwrap_or(length)
+    };
+    Setup {
+        warmup: real(run.warmup),
+        baseline: real(run.baseline),
+        fault: real(run.fault),
+        recovery: real(run.recovery),
+        load: experiment.load.is_some() && (options.command.is_none() || options.with_load),
+        command: options.command.as_ref().map(|_| options.terms.during),
+        unsampled_is_fine: options.terms.allow_vacuous
+            || (options.command.is_some() && options.terms.during == During::Fault),
+    }
+}
+
+/// The event with which a run begins.
+#[must_use]
+pub fn started(experiment: &Experiment, options: &Options) -> Event {
+    Event::Started {
+        name: experiment.name.to_string(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        file: experiment.source.path.display().to_string(),
+        sha256: experiment.source.sha256.clone(),
+        argv: options.argv.clone(),
+        seed: options.seed,
+        at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+        edges: experiment
+            .edges
+            .iter()
+            .map(|edge| (edge.name.to_string(), edge.from.clone(), edge.to.clone()))
+            .collect(),
+    }
+}
+
+/// The report of a run whose stage could not be set up.
+#[must_use]
+pub fn not_started(experiment: &Experiment, options: &Options, exit: Exit, why: &str) -> Report {
+    let mut fold = Fold::new();
+    let trouble = Event::Trouble { exit: exit.code(), text: why.to_owned() };
+    for event in [started(experiment, options), trouble, Event::Finished] {
+        fold.take(&Stamped { t: 0.0, event });
+    }
+    build(&fold, experiment, &options.terms)
+}
+
+/// The name and the URL (`host:port` for TCP) of each edge, for commands.
+#[must_use]
+pub fn urls(experiment: &Experiment, addresses: &[SocketAddr]) -> Vec<(String, String)> {
+    let url = |protocol: Protocol, mut address: SocketAddr| {
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() {
+                Ipv4Addr::LOCALHOST.into()
+            } else {
+                Ipv6Addr::LOCALHOST.into()
+            });
+        }
+        match protocol {
+            Protocol::Http => format!("http://{address}"),
+            Protocol::Tcp => address.to_string(),
+        }
+    };
+    let edges = experiment.edges.iter().zip(addresses);
+    edges.map(|(edge, address)| (edge.name.to_string(), url(edge.protocol, *address))).collect()
+}
+
+/// Runs an experiment on a stage that stands, to its report. Returns once everything is healed and put away.
+pub async fn run(
+    stage: Arc<dyn Stage>,
+    experiment: &Experiment,
+    options: &Options,
+    signals: &mut Receiver<Stop>,
+    progress: Progress,
+) -> Report {
+    let setup = setup(experiment, options);
+    let mut driver = Driver {
+        events: stage.subscribe(),
+        machine: Run::new(setup.clone()),
+        stage,
+        experiment,
+        options,
+        progress,
+        fold: Fold::new(),
+        guards: None,
+        began: Instant::now(),
+        wake: None,
+        command: None,
+        load: None,
+        stops: 0,
+    };
+    driver.stage.publish(started(experiment, options));
+    driver.remark(&setup);
+    driver.drive(signals).await;
+    driver.finish().await
+}
+
+struct Driver<'e> {
+    stage: Arc<dyn Stage>,
+    experiment: &'e Experiment,
+    options: &'e Options,
+    events: Receiver<Arc<Stamped>>,
+    machine: Run,
+    progress: Progress,
+    fold: Fold,
+    /// Since when, and what is watched.
+    guards: Option<(f64, Guards)>,
+    began: Instant,
+    wake: Option<Duration>,
+    command: Option<Cmd>,
+    load: Option<load::Running>,
+    stops: u32,
+}
+
+struct Cmd {
+    argv: Vec<String>,
+    running: command::Running,
+    told: bool,
+}
+
+impl Driver<'_> {
+    /// What a user should know before it begins.
+    fn remark(&self, setup: &Setup) {
+        let mut texts = Vec::new();
+        if setup.baseline.is_zero() {
+            texts.push("there is no baseline: nobody checks that the system was healthy before".to_owned());
+        }
+        for rail in self.experiment.guardrails.iter().filter(|rail| rail.lasts >= setup.fault) {
+            let name = &rail.name;
+            texts.push(format!(
+                "guardrail `{name}` can never be breached: its `for` is as long as the fault phase"
+            ));
+        }
+        if self.options.command.is_some() && self.experiment.load.is_some() && !setup.load {
+            texts.push("the command replaces `[load]` (`--with-load` runs both)".to_owned());
+        }
+        for text in texts {
+            self.stage.publish(Event::Warning { text });
+        }
+    }
+
+    async fn drive(&mut self, signals: &mut Receiver<Stop>) {
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut listening = true;
+        let mut inputs = VecDeque::from([Input::Start]);
+        while !self.machine.is_done() {
+            if let Some(input) = inputs.pop_front() {
+                for command in self.machine.handle(self.began.elapsed(), input) {
+                    self.carry_out(command, &mut inputs).await;
+                }
+                continue;
+            }
+            let wake = self.began + self.wake.unwrap_or(SETTLE);
+            let input = tokio::select! {
+                biased;
+                stop = signals.recv(), if listening => match stop {
+                    Some(stop) => {
+                        self.stops += 1;
+                        self.stage.publish(Event::Interrupted { signal: stop.as_str().into() });
+                        Some(Input::Interrupted)
+                    }
+                    None => { listening = false; None }
+                },
+                exit = command_end(&mut self.command) => Some(self.command_ended(exit)),
+                counts = load_end(&mut self.load) => self.load_ended(counts, &mut inputs),
+                _ = beat.tick() => self.beat(),
+                () = tokio::time::sleep_until(wake) => Some(Input::Tick),
+                Some(event) = self.events.recv() => self.take(&event),
+            };
+            inputs.extend(input);
+        }
+    }
+
+    async fn carry_out(&mut self, command: Command, inputs: &mut VecDeque<Input>) {
+        match command {
+            Command::Enter(phase) => {
+                self.guards = (phase == Phase::Fault && !self.experiment.guardrails.is_empty()).then(|| {
+                    let now = self.stage.now();
+                    (now, Guards::new(&self.experiment.guardrails, now))
+                });
+                self.stage.enter(phase);
+                self.stage.publish(Event::Phase { phase });
+            }
+            Command::Arm(life) => {
+                let scale = self.experiment.run.time_scale;
+                for rule in self.experiment.faults.iter().filter(|rule| rule.armed) {
+                    if let Err(refusal) = self.stage.arm(rule, life, scale) {
+                        let text = format!("fault `{}` could not be armed: {refusal}", rule.name);
+                        inputs.push_back(self.trouble(Exit::Environment, text));
+                        break;
+                    }
+                }
+            }
+            Command::Heal(why) => {
+                self.guards = None;
+                self.stage.heal_all(why.as_str());
+            }
+            Command::StartLoad => self.start_load(inputs),
+            Command::StopLoad => {
+                if let Some(load) = &self.load {
+                    load.stop();
+                }
+            }
+            Command::StartCommand => self.start_command(inputs),
+            Command::StopCommand => {
+                if let Some(command) = &mut self.command {
+                    command.told = true;
+                    command.running.terminate();
+                }
+            }
+            Command::KillCommand => {
+                if let Some(command) = &mut self.command {
+                    command.told = true;
+                    command.running.kill();
+                }
+            }
+            Command::Judge => {
+                self.settle().await;
+                inputs.push_back(Input::Baseline(judge::baseline(self.experiment, &self.fold)));
+            }
+            Command::Wake(at) => self.wake = Some(at),
+            Command::Finish(_) => {}
+        }
+    }
+
+    fn trouble(&self, exit: Exit, text: String) -> Input {
+        self.stage.publish(Event::Trouble { exit: exit.code(), text });
+        Input::Broken
+    }
+
+    fn start_load(&mut self, inputs: &mut VecDeque<Input>) {
+        let Some(load) = &self.experiment.load else { return };
+        let Some(target) = self.stage.edges().get(load.edge).copied() else {
+            inputs.push_back(self.trouble(Exit::Bug, "the edge of the load does not stand".into()));
+            return;
+        };
+        let stage = Arc::clone(&self.stage);
+        let tell = Box::new(move |Counts { sent, shed, timed_out }| {
+            stage.publish(Event::Load { sent, shed, timed_out });
+        });
+        match load::start(Order { load: load.clone(), target, seed: self.options.seed, tell }) {
+            Ok(running) => self.load = Some(running),
+            Err(error) => {
+                let text = format!("the load cannot run: {error}");
+                inputs.extend([Input::LoadEnded, self.trouble(Exit::Environment, text)]);
+            }
+        }
+    }
+
+    fn load_ended(&mut self, counts: Option<Counts>, inputs: &mut VecDeque<Input>) -> Option<Input> {
+        self.load = None;
+        if counts.is_none() {
+            inputs.push_back(self.trouble(Exit::Bug, "the load died".into()));
+        }
+        Some(Input::LoadEnded)
+    }
+
+    fn start_command(&mut self, inputs: &mut VecDeque<Input>) {
+        let Some(argv) = &self.options.command else { return };
+        let edges = urls(self.experiment, &self.stage.edges());
+        let env = command::environment(self.stage.admin(), &edges);
+        let argv = match command::fill(argv, &edges) {
+            Ok(argv) => argv,
+            Err(text) => {
+                inputs.extend([self.trouble(Exit::Usage, text), Input::CommandEnded { well: true }]);
+                return;
+            }
+        };
+        self.progress.give_way();
+        match command::start(&argv, &env) {
+            Ok(running) => {
+                self.stage.publish(Event::Command { argv: argv.clone(), exit: None, stopped: false });
+                self.command = Some(Cmd { argv, running, told: false });
+            }
+            Err(error) => {
+                let name = argv.first().map_or("", String::as_str);
+                let text = format!("the command `{name}` cannot be started: {error}");
+                inputs.extend([self.trouble(Exit::Environment, text), Input::CommandEnded { well: true }]);
+            }
+        }
+    }
+
+    fn command_ended(&mut self, exit: i32) -> Input {
+        if let Some(Cmd { argv, told, .. }) = self.command.take() {
+            self.stage.publish(Event::Command { argv, exit: Some(exit), stopped: told });
+        }
+        Input::CommandEnded { well: exit == 0 }
+    }
+
+    fn beat(&mut self) -> Option<Input> {
+        let now = self.stage.now();
+        self.progress.beat(now, &self.fold);
+        let breach = self.guards.as_mut()?.1.look(now)?;
+        self.guards = None;
+        self.stage.publish(Event::Guardrail {
+            name: breach.name,
+            key: breach.key,
+            observed: breach.observed,
+        });
+        Some(Input::Breached)
+    }
+
+    fn take(&mut self, stamped: &Stamped) -> Option<Input> {
+        self.fold.take(stamped);
+        self.progress.take(stamped);
+        match &stamped.event {
+            Event::Window(window) => {
+                if let Some((since, guards)) = &mut self.guards
+                    && stamped.t >= *since
+                {
+                    guards.take(stamped.t, window);
+                }
+                None
+            }
+            Event::Healed { why, .. } if why == "halt" => Some(Input::Halted),
+            _ => None,
+        }
+    }
+
+    /// Everything that has ended so far is in the fold when this returns.
+    async fn settle(&mut self) {
+        let stage = Arc::clone(&self.stage);
+        let mut flush = tokio::task::spawn_blocking(move || stage.flush());
+        let limit = Instant::now() + SETTLE;
+        loop {
+            tokio::select! {
+                Some(event) = self.events.recv() => { self.take(&event); }
+                _ = &mut flush => break,
+                () = tokio::time::sleep_until(limit) => break,
+            }
+        }
+        while let Ok(event) = self.events.try_recv() {
+            self.take(&event);
+        }
+    }
+
+    async fn finish(mut self) -> Report {
+        // Whoever asks twice does not wait for figures.
+        if self.stops < 2 {
+            self.settle().await;
+        }
+        self.stage.publish(Event::Finished);
+        let limit = Instant::now() + SETTLE;
+        while !self.fold.finished {
+            match tokio::time::timeout_at(limit, self.events.recv()).await {
+                Ok(Some(event)) => {
+                    self.take(&event);
+                }
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.progress.clear();
+        let report = build(&self.fold, self.experiment, &self.options.terms);
+        for expectation in &self.experiment.expects {
+            let mut checks =
+                report.expectations.iter().filter(|check| check.name == expectation.name.as_str());
+            let met = checks.clone().all(|check| check.met == Some(true));
+            let unmet = checks.any(|check| check.met == Some(false));
+            self.stage.met(&expectation.name, if unmet { Some(false) } else { met.then_some(true) });
+        }
+        report
+    }
+}
+
+async fn command_end(command: &mut Option<Cmd>) -> i32 {
+    match command {
+        Some(command) => command.running.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn load_end(load: &mut Option<load::Running>) -> Option<Counts> {
+    match load {
+        Some(load) => load.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

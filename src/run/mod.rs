@@ -1,0 +1,18 @@
+//! A run: the phases of one experiment, from its start to its verdict.
+//!
+//! [`machine`] decides, purely, what happens next; [`driver`] carries it out against a [`Stage`](driver::Stage), with the
+//! built-in [`load`] and the user's [`command`], watches the guardrails ([`guard`]) and shows [`progress`]. Knows nothing of
+//! the proxy's sockets, of plans, or of how faults are carried out.
+
+mod client;
+pub mod command;
+pub mod driver;
+pub mod guard;
+pub mod load;
+pub mod machine;
+pub mod output;
+pub mod progress;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use driver::{Options, Stage, Stop};
