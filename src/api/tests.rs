@@ -402,7 +402,11 @@ fn a_fault_lives_as_long_as_it_may() {
         if status == 201 {
             assert_eq!(*get(&site.fake.armed), [("slow".to_owned(), life)]);
             assert_eq!(answer.json()["name"], "slow");
-            assert_eq!(site.call("DELETE /api/v1/faults/slow", "").status, 200);
+            let healed = site.call("DELETE /api/v1/faults/slow", "").json();
+            assert_eq!(
+                (&healed["name"], &healed["armed"], &healed["ends_in"]),
+                (&json!("slow"), &json!(false), &json!(null))
+            );
         }
         assert!(get(&site.fake.armed).is_empty());
     }
