@@ -8,48 +8,55 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 /// The keys of a new fault, as a `[[fault]]` has them.
-#[derive(clap::Args, Debug, Default)]
+#[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "A new fault")]
 pub struct New {
     /// Where; may be given several times.
     #[arg(long)]
     pub edge: Vec<String>,
     /// Its name; made from what it does if left out.
-    #[arg(long, requires = "edge")]
+    #[arg(long)]
     pub name: Option<String>,
     /// Waits before the upstream is called, such as `200ms`.
-    #[arg(long, requires = "edge", value_name = "TIME")]
+    #[arg(long, value_name = "TIME")]
     pub latency: Option<String>,
     /// Never answers, or not for this time.
-    #[arg(long, requires = "edge", value_name = "TIME", num_args = 0..=1, default_missing_value = "")]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "")]
     pub hang: Option<String>,
     /// Cuts the connection: `refuse`, `close`, `reset` or `blackhole`.
-    #[arg(long, requires = "edge", value_name = "HOW")]
+    #[arg(long, value_name = "HOW")]
     pub drop: Option<String>,
     /// Answers with this status instead of the upstream.
-    #[arg(long, requires = "edge", value_name = "STATUS")]
+    #[arg(long, value_name = "STATUS")]
     pub respond: Option<u16>,
     /// Of matching requests; any fraction.
-    #[arg(long, requires = "edge")]
+    #[arg(long)]
     pub percent: Option<f64>,
     /// Only requests with this method.
-    #[arg(long, requires = "edge")]
+    #[arg(long)]
     pub method: Option<String>,
     /// Only requests whose path is like this glob.
-    #[arg(long, requires = "edge", value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB")]
     pub path: Option<String>,
     /// The same victim every time: `caller`, `peer`, `connection`, `identity` …
-    #[arg(long, requires = "edge", value_name = "KEY")]
+    #[arg(long, value_name = "KEY")]
     pub sticky: Option<String>,
     /// Only the first so many matching requests.
-    #[arg(long, requires = "edge", value_name = "N")]
+    #[arg(long, value_name = "N")]
     pub first: Option<u64>,
     /// At most so many.
-    #[arg(long, requires = "edge", value_name = "N")]
+    #[arg(long, value_name = "N")]
     pub max: Option<u64>,
     /// Strikes everything on the edge, and means it.
-    #[arg(long, requires = "edge", conflicts_with_all = ["method", "path"])]
+    #[arg(long, conflicts_with_all = ["method", "path"])]
     pub all: bool,
+}
+
+impl New {
+    /// Whether it names something to be done.
+    pub(crate) fn does_something(&self) -> bool {
+        self.latency.is_some() || self.hang.is_some() || self.drop.is_some() || self.respond.is_some()
+    }
 }
 
 /// The fault as JSON, with the keys of a `[[fault]]`.

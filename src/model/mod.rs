@@ -3,7 +3,6 @@
 //! `load` is the only user of the TOML parser; everything here holds checked types. Knows nothing of how an experiment is
 //! executed.
 
-pub mod pattern;
 mod conform;
 mod edge;
 mod effect;
@@ -13,6 +12,7 @@ mod keys;
 mod law;
 mod load;
 mod overrides;
+pub mod pattern;
 mod reader;
 mod reference;
 mod safety;
@@ -130,6 +130,15 @@ pub struct Edge {
     pub expose: bool,
     /// The line of the file on which it begins, from 1; 0 if it came from flags.
     pub line: usize,
+}
+
+impl Edge {
+    /// Whether a path is one that asks how the service is: the usual ones, and those of `health`.
+    #[must_use]
+    pub fn is_health(&self, path: &str) -> bool {
+        matches!(path, "/health" | "/healthz" | "/livez" | "/readyz")
+            || self.health.iter().any(|known| known == path)
+    }
 }
 
 /// Where an edge forwards to.

@@ -76,13 +76,6 @@ impl EdgeShared {
         }
     }
 
-    /// Whether a path is one that asks how the service is.
-    #[must_use]
-    pub fn is_health(&self, path: &str) -> bool {
-        matches!(path, "/health" | "/healthz" | "/livez" | "/readyz")
-            || self.config.health.iter().any(|known| known == path)
-    }
-
     /// Whether an outcome counts as failed: the edge's own statuses, or 500 and above and 429.
     #[must_use]
     pub fn fails(&self, status: u16) -> bool {

@@ -205,9 +205,16 @@ mod tests {
         let script = format!("sleep 600 & echo $! > {}", path.display());
         assert_eq!(start(&sh(&script), &[]).unwrap().ended().await, 0);
         let pid: i32 = std::fs::read_to_string(&path).unwrap().trim().parse().unwrap();
-        // Killed before the end was told; it may still wait for its new parent to reap it.
-        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z "), "{state}");
+        // Killed before the end was told; it dies when the kernel gets to it, and its new parent reaps it.
+        let dead = || match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) => stat.contains(") Z "),
+            Err(_) => true,
+        };
+        let limit = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !dead() && tokio::time::Instant::now() < limit {
+            tokio::task::yield_now().await;
+        }
+        assert!(dead());
     }
 
     #[test]

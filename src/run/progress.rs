@@ -221,7 +221,7 @@ mod tests {
         tell(20.0, Event::Armed { fault, edges: vec![1], owner: "run".into() }, &mut progress);
         assert_eq!(
             captured.text(),
-            "      0s  baseline for 20s\n     10s  baseline 10s/20s  checkout 40/s 90% p95 20ms  provider 0/s –\n     \
+            "      0s  baseline for 20s\n     10s  baseline 10s/20s  checkout 40/s 90% p95 20.1ms  provider 0/s –\n     \
              20s  fault for 1m\n     20s  armed: provider is slow\n"
         );
     }
