@@ -115,8 +115,10 @@ impl Levers for Fake {
 /// Knows `name`, `edge` and `ttl`.
 fn parse(table: Value, edges: &[EdgeStatus]) -> Result<(FaultRule, Option<Ttl>), String> {
     let edge = table["edge"].as_str().ok_or("`edge` is missing")?;
-    let place =
-        edges.iter().position(|known| known.name == edge).ok_or(format!("there is no edge `{edge}`"))?;
+    let place = edges
+        .iter()
+        .position(|known| known.name == edge)
+        .ok_or(format!("error: there is no edge `{edge}`\n\n"))?;
     let ttl = match table["ttl"].as_str() {
         Some("forever") => Some(Ttl::Forever),
         Some(text) => Some(Ttl::For(text.parse::<Span>()?.0)),

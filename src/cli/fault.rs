@@ -59,7 +59,7 @@ pub fn run(args: &Args, target: &Target, out: &mut dyn Write, err: &mut dyn Writ
             if writeln!(out, "{}", text.trim_end()).is_err() { 5 } else { 0 }
         }
         Err(failed) => {
-            let _ = writeln!(err, "error: {failed}");
+            failed.tell(err);
             failed.exit()
         }
     }

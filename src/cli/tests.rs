@@ -98,6 +98,7 @@ fn what_is_wrong_is_told_and_is_exit_2() {
         let said = run(&target(&site), &words(line));
         assert!(said.exit == 2 && said.out.is_empty(), "{line}: {} {}", said.exit, said.out);
         assert!(said.err.contains(says), "{line}: {}", said.err);
+        assert!(said.err.matches("error: ").count() <= 1, "{line}: {}", said.err);
     }
 }
 
