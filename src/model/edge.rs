@@ -37,7 +37,7 @@ pub(crate) fn read(table: &Reader<'_>, problems: &mut Problems) -> Option<Placed
             upstream: timeout.duration_or_default("upstream"),
             idle: timeout.duration_or_default("idle"),
         },
-        max_connections: table.count_or_default("max_connections"),
+        max_connections: table.integer("max_connections").and_then(|most| u32::try_from(most).ok()),
         max_in_flight: table.count_or_default("max_in_flight"),
         max_held: table.count_or_default("max_held"),
         host: match table.text_or_default("host") {

@@ -108,8 +108,8 @@ pub struct Edge {
     pub identity: Option<String>,
     /// Every wait has a limit.
     pub timeout: Timeouts,
-    /// At most this many connections from callers.
-    pub max_connections: u32,
+    /// At most this many connections from callers; `None`: 10 000, or as many as the system allows descriptors for.
+    pub max_connections: Option<u32>,
     /// At most this many requests in flight; further ones get 503.
     pub max_in_flight: u32,
     /// At most this many requests held by faults; further ones get 503.

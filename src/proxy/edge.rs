@@ -52,7 +52,7 @@ pub struct Target {
 impl EdgeShared {
     /// Prepares an edge.
     #[must_use]
-    pub fn new(id: EdgeId, config: model::Edge, epoch: Instant, workers: usize) -> Self {
+    pub fn new(id: EdgeId, config: model::Edge, epoch: Instant, workers: usize, connections: u32) -> Self {
         let upstreams = config
             .upstreams
             .iter()
@@ -68,7 +68,7 @@ impl EdgeShared {
             epoch,
             upstreams,
             in_flight: Permits::new(config.max_in_flight, workers),
-            connections: Permits::new(config.max_connections, workers),
+            connections: Permits::new(connections, workers),
             held: AtomicU32::new(0),
             refusing: AtomicUsize::new(0),
             workers,
