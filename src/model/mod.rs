@@ -3,7 +3,6 @@
 //! `load` is the only user of the TOML parser; everything here holds checked types. Knows nothing of how an experiment is
 //! executed.
 
-pub mod pattern;
 mod conform;
 mod edge;
 mod effect;
@@ -13,6 +12,7 @@ mod keys;
 mod law;
 mod load;
 mod overrides;
+pub mod pattern;
 mod reader;
 mod reference;
 mod safety;
