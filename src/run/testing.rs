@@ -1,6 +1,6 @@
 //! What the tests of a run share: an experiment, a stage that stands nowhere, and a buffer.
 
-use super::driver::Stage;
+use super::stage::Stage;
 use crate::control::Refusal;
 use crate::decision::{Answer, Protocol};
 use crate::fault::{Fault, Respond};
