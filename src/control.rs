@@ -146,6 +146,7 @@ pub struct Control {
     workers: Mutex<Option<Workers>>,
     seed: u64,
     epoch: Instant,
+    connections: u32,
 }
 
 #[derive(Debug, Default)]
@@ -188,7 +189,7 @@ impl Control {
         seed: u64,
         telemetry: Arc<Telemetry>,
     ) -> Result<Arc<Self>, StartError> {
-        allow_descriptors(edges)?;
+        let connections = share_descriptors(edges)?;
         let started = Workers::start(workers, &telemetry).map_err(|error| StartError {
             line: 0,
             text: format!("the workers cannot be started: {error}"),
@@ -200,6 +201,7 @@ impl Control {
             workers: Mutex::new(Some(started)),
             seed,
             epoch: Instant::now(),
+            connections,
         });
         for edge in edges {
             control.open(edge, None)?;
@@ -237,7 +239,8 @@ impl Control {
         let Some(workers) = workers.as_ref() else {
             return Err(StartError { line: 0, text: "Brownout is stopping".into() });
         };
-        let shared = Arc::new(EdgeShared::new(id, edge.clone(), self.epoch, workers.count()));
+        let most = edge.max_connections.unwrap_or(self.connections);
+        let shared = Arc::new(EdgeShared::new(id, edge.clone(), self.epoch, workers.count(), most));
         workers.open(&shared, &address).map_err(fail)?;
         lock(&self.state).edges.push((shared, address));
         Ok(())
@@ -672,12 +675,16 @@ fn keep(control: &Weak<Control>) {
     }
 }
 
-/// Raises the limit of descriptors to what the edges may need, or says that it cannot be done.
-fn allow_descriptors(edges: &[Edge]) -> Result<(), StartError> {
+/// Connections of callers that an edge takes if neither the file nor the system says less.
+const CONNECTIONS: u32 = 10_000;
+
+/// Raises the limit of descriptors, and tells how many connections an edge takes whose file does not say: two descriptors
+/// each. Refuses what was asked for and cannot be.
+fn share_descriptors(edges: &[Edge]) -> Result<u32, StartError> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let connections: u64 = edges.iter().map(|edge| u64::from(edge.max_connections)).sum();
-    let needed = 2 * connections + 64;
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
+    let asked: u64 = edges.iter().filter_map(|edge| edge.max_connections).map(u64::from).sum();
+    let needed = 2 * asked + 64;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(CONNECTIONS) };
     if soft < hard {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
@@ -685,11 +692,13 @@ fn allow_descriptors(edges: &[Edge]) -> Result<(), StartError> {
         return Err(StartError {
             line: 0,
             text: format!(
-                "{connections} connections need {needed} descriptors, and the system allows {hard}: `ulimit -n {needed}`, or lower `max_connections`"
+                "{asked} connections need {needed} descriptors, and the system allows {hard}: `ulimit -n {needed}`, or lower `max_connections`"
             ),
         });
     }
-    Ok(())
+    let open = edges.iter().filter(|edge| edge.max_connections.is_none()).count().max(1) as u64;
+    let share = hard.saturating_sub(needed) / 2 / open;
+    Ok(u32::try_from(share).unwrap_or(u32::MAX).clamp(16, CONNECTIONS))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

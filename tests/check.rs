@@ -1,9 +1,18 @@
 //! What a user's file is told: every message as a golden file, and what no file may do.
 
-use brownout::model::{Loaded, Overrides, parse};
+use brownout::decision::Protocol;
+use brownout::fault::{Drop, DropAt, Fault, How};
+use brownout::model::{
+    FaultSource, Loaded, Overrides, Ramp, Sticky, Ttl, parse, parse_fault, reference, schema,
+};
 use brownout::problem::Problems;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = fs::read_dir(folder)
@@ -85,5 +94,329 @@ fn what_is_right_is_accepted() {
         if let Err(problems) = parse_file(&path, &Overrides::default()) {
             panic!("{problems}");
         }
+    }
+}
+
+/// Whether a text matches; each rule is compiled once.
+fn matches(rule: &str, text: &str) -> bool {
+    static COMPILED: Mutex<BTreeMap<String, regex::Regex>> = Mutex::new(BTreeMap::new());
+    let mut all = COMPILED.lock().unwrap();
+    all.entry(rule.to_owned()).or_insert_with(|| regex::Regex::new(rule).unwrap()).is_match(text)
+}
+
+/// A draft-7 validator for the words that our schema uses; another word fails the test.
+fn validate(schema: &Value, root: &Value, value: &Value, at: &str) -> Result<(), String> {
+    for (word, rule) in schema.as_object().unwrap() {
+        let ok = match (word.as_str(), value) {
+            ("title" | "description" | "examples" | "default" | "definitions" | "$schema" | "$id", _) => true,
+            ("$ref", _) => {
+                let name = rule.as_str().unwrap().strip_prefix("#/definitions/").unwrap();
+                return validate(&root["definitions"][name], root, value, at);
+            }
+            ("type", _) => match rule.as_str().unwrap() {
+                "object" => value.is_object(),
+                "array" => value.is_array(),
+                "string" => value.is_string(),
+                "boolean" => value.is_boolean(),
+                "integer" => value.is_i64() || value.is_u64(),
+                "number" => value.is_number(),
+                other => panic!("{other}"),
+            },
+            ("anyOf", _) => rule.as_array().unwrap().iter().any(|one| validate(one, root, value, at).is_ok()),
+            ("allOf", _) => {
+                for one in rule.as_array().unwrap() {
+                    validate(one, root, value, at)?;
+                }
+                true
+            }
+            ("enum", _) => rule.as_array().unwrap().contains(value),
+            ("pattern", Value::String(text)) => matches(rule.as_str().unwrap(), text),
+            ("minimum", Value::Number(n)) => n.as_f64() >= rule.as_f64(),
+            ("maximum", Value::Number(n)) => n.as_f64() <= rule.as_f64(),
+            ("minItems", Value::Array(list)) => list.len() as u64 >= rule.as_u64().unwrap(),
+            ("maxItems", Value::Array(list)) => list.len() as u64 <= rule.as_u64().unwrap(),
+            ("items", Value::Array(list)) => {
+                for one in list {
+                    validate(rule, root, one, at)?;
+                }
+                true
+            }
+            ("required", Value::Object(map)) => {
+                rule.as_array().unwrap().iter().all(|key| map.contains_key(key.as_str().unwrap()))
+            }
+            ("propertyNames", Value::Object(map)) => {
+                map.keys().all(|key| validate(rule, root, &json!(key), at).is_ok())
+            }
+            ("properties" | "patternProperties", Value::Object(_)) => true,
+            ("additionalProperties", Value::Object(map)) => {
+                for (key, value) in map {
+                    let family =
+                        schema.get("patternProperties").and_then(Value::as_object).into_iter().flatten();
+                    let by_rule = family.into_iter().find(|(rule, _)| matches(rule, key)).map(|(_, one)| one);
+                    match schema.get("properties").and_then(|all| all.get(key)).or(by_rule).unwrap_or(rule) {
+                        Value::Bool(false) => return Err(format!("{at}.{key} is unknown")),
+                        one => validate(one, root, value, &format!("{at}.{key}"))?,
+                    }
+                }
+                true
+            }
+            ("pattern" | "minimum" | "maximum" | "minItems" | "maxItems" | "items", _) => true,
+            (
+                "required" | "propertyNames" | "properties" | "patternProperties" | "additionalProperties",
+                _,
+            ) => true,
+            (other, _) => panic!("`{other}` is not known to this validator"),
+        };
+        if !ok {
+            return Err(format!("{at}: `{word}` {rule} refuses {value}"));
+        }
+    }
+    Ok(())
+}
+
+fn accepted() -> Vec<PathBuf> {
+    ["tests/golden/accepted", "experiments", "experiments/faults"].into_iter().flat_map(files).collect()
+}
+
+fn as_json(path: &Path) -> Value {
+    let table: toml::Table = fs::read_to_string(path).unwrap().parse().unwrap();
+    serde_json::to_value(table).unwrap()
+}
+
+#[test]
+fn the_schema_accepts_what_the_reader_accepts() {
+    let schema = schema();
+    for path in accepted() {
+        if let Err(reason) = validate(&schema, &schema, &as_json(&path), "") {
+            panic!("{}: {reason}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_schema_refuses_unknown_keys_wherever_they_are() {
+    let schema = schema();
+    let whole = as_json(Path::new("tests/golden/accepted/full.toml"));
+    let mut refused = 0;
+    let mut paths = vec![String::new()];
+    while let Some(path) = paths.pop() {
+        let here = whole.pointer(&path).unwrap();
+        match here {
+            Value::Array(list) => paths.extend((0..list.len()).map(|n| format!("{path}/{n}"))),
+            Value::Object(map) => {
+                paths.extend(map.keys().map(|key| format!("{path}/{key}")));
+                // Header fields and query parameters are the user's own.
+                if !path.ends_with("/headers") && !path.ends_with("/query") {
+                    let mut spoilt = whole.clone();
+                    spoilt.pointer_mut(&path).unwrap()["zebra"] = json!("1s");
+                    assert!(validate(&schema, &schema, &spoilt, "").is_err(), "{path}");
+                    refused += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    assert!(refused > 20, "{refused}");
+}
+
+#[test]
+fn the_reference_is_that_of_the_keys() {
+    assert!(golden(Path::new("docs/experiment.md"), &reference()));
+}
+
+#[test]
+fn a_whole_experiment_reads_as_it_is_written() {
+    let Loaded { experiment: x, warnings } =
+        parse_file(Path::new("tests/golden/accepted/full.toml"), &Overrides::default()).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+    assert_eq!((x.name.as_str(), x.seed, x.run.fault), ("timeout-cut", Some(42), Duration::from_secs(60)));
+    let [checkout, provider, db] = x.edges.as_slice() else { panic!() };
+    assert_eq!(checkout.upstreams[1].base, "/base");
+    assert_eq!((checkout.max_connections, checkout.max_in_flight, checkout.max_held), (100, 50, 40));
+    assert_eq!((checkout.caller.as_deref(), checkout.success.len()), (Some("x-service"), 3));
+    assert_eq!((provider.listen.port(), provider.to.as_str(), provider.max_held), (0, "provider", 10_000));
+    assert_eq!((db.protocol, db.listen.to_string().as_str()), (Protocol::Tcp, "127.0.0.1:5433"));
+    let load = x.load.as_ref().unwrap();
+    assert_eq!((load.edge, load.requests.len(), load.requests[0].weight), (0, 2, 3));
+    let [slow, laws, refused, cut, answered] = x.faults.as_slice() else { panic!() };
+    assert_eq!(slow.who.sticky, Some(Sticky::Header("x-user".into())));
+    assert_eq!(slow.who.matches.as_ref().unwrap().body_size, Some((1025, u64::MAX)));
+    assert_eq!((slow.who.percent.get(), slow.ttl, slow.armed), (12.5, Some(Ttl::Forever), false));
+    assert_eq!(slow.when.schedule.as_ref().unwrap().ramp, Some(Ramp::Percent(Duration::from_secs(3))));
+    assert_eq!((laws.edges.as_slice(), laws.actions.len(), laws.when.at.len()), (&[1, 0][..], 2, 2));
+    assert!(refused.actions[0].refuses() && refused.who.matches.is_none());
+    assert_eq!(cut.actions[0], Fault::Drop(Drop { how: How::Reset, at: DropAt::AfterBytes(1024) }));
+    let Fault::Respond(respond) = &answered.actions[0] else { panic!() };
+    assert_eq!((respond.answer.status, respond.answer.headers.len(), respond.after_upstream), (503, 3, true));
+    let keys: Vec<String> = x.expects[0].checks.iter().map(|check| check.metric.key()).collect();
+    assert_eq!(
+        keys,
+        ["success_rate", "p99", "p999", "status_rate.503", "status_rate.5xx", "rate", "in_flight"]
+    );
+    assert_eq!(x.expects[0].line, 100);
+    assert_eq!(x.expects[1].name.as_str(), "db: error_rate");
+    assert_eq!(x.source.sha256.len(), 64);
+}
+
+#[test]
+fn flags_replace_what_the_file_says() {
+    let set = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let env = |name: &str| (name == "PORT").then(|| "4321".to_owned());
+    let overrides = Overrides {
+        set: vec![
+            set("run.fault", "90s"),
+            set("edge.checkout.listen", "127.0.0.1:0"),
+            set("fault.\"provider is slow\".percent", "5"),
+            set("edge.2.timeout.idle", "1m"),
+            set("guardrail.'too bad'.for", "\"3s\""),
+            set("expect.\"checkout stays available\".status_rate.404", "< 3%"),
+            set("seed", "7"),
+        ],
+        upstream: vec![
+            (None, "http://127.0.0.1:${env.PORT}".into()),
+            (Some("db".into()), "tcp://127.0.0.1:5".into()),
+        ],
+        seed: Some(9),
+        env: &env,
+    };
+    let x = parse_file(Path::new("tests/golden/accepted/full.toml"), &overrides).unwrap().experiment;
+    assert_eq!((x.run.fault, x.seed), (Duration::from_secs(90), Some(9)));
+    assert_eq!((x.edges[0].listen.port(), x.edges[0].upstreams.len()), (0, 1));
+    assert_eq!((x.edges[0].upstreams[0].port, x.edges[2].upstreams[0].port), (4321, 5));
+    assert_eq!(x.edges[1].timeout.idle, Duration::from_secs(60));
+    assert_eq!(x.faults[0].who.percent.get(), 5.0);
+    assert_eq!(x.guardrails[0].lasts, Duration::from_secs(3));
+    assert_eq!(x.expects[0].checks.len(), 8);
+}
+
+#[test]
+fn a_fault_by_hand_is_checked_like_one_of_a_file() {
+    let edges = [("front".to_owned(), Protocol::Http), ("db".to_owned(), Protocol::Tcp)];
+    let json = json!({
+        "name": "by hand", "edge": "front", "percent": 5, "latency": { "uniform": ["1s", "2s"] }, "ttl": "1m",
+    });
+    let (rule, warnings) = parse_fault(FaultSource::Json(&json), &edges).unwrap();
+    assert!(warnings.is_empty());
+    assert_eq!((rule.name.as_str(), rule.edges.as_slice(), rule.line), ("by hand", &[0][..], 0));
+    let toml = "name = \"x\"\nedge = \"db\"\nmatch = \"all\"\ndrop = \"reset\"\n";
+    assert_eq!(parse_fault(FaultSource::Toml(toml), &edges).unwrap().0.edges, [1]);
+    for (toml, title) in [
+        ("name = \"x\"\nedge = \"db\"\ndrop = \"reset\"", "nothing bounds this fault"),
+        ("name = \"x\"\nedge = \"dbb\"\npercent = 5\ndrop = \"reset\"", "there is no edge `dbb`"),
+        ("name = \"x\"\nedge = \"db\"\npercent = 5\nrespond = 503", "`respond` does not fit edge `db`"),
+        (
+            "name = \"x\"\nedge = \"db\"\npercent = 5\nlatency = { samples = \"/etc/passwd\" }",
+            "samples that cannot be read",
+        ),
+        ("name = x", "this is not TOML"),
+    ] {
+        let problems = parse_fault(FaultSource::Toml(toml), &edges).unwrap_err();
+        let titles: Vec<&str> = problems.errors().map(|p| p.title.as_str()).collect();
+        assert_eq!(titles, [title]);
+    }
+    for json in [json!(5), json!(null), json!([]), json!({})] {
+        assert!(parse_fault(FaultSource::Json(&json), &edges).is_err());
+    }
+}
+
+fn check(files: &[&str], json: bool, verbose: bool) -> (u8, String, String) {
+    let args = brownout::cli::check::Args { files: files.iter().map(PathBuf::from).collect() };
+    let flags = brownout::cli::check::Flags {
+        set: Vec::new(),
+        upstream: Vec::new(),
+        seed: None,
+        json,
+        verbose,
+        color: false,
+        env: &|_| None,
+    };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = brownout::cli::check::run(&args, &flags, &mut out, &mut err);
+    (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+}
+
+#[test]
+fn the_check_command_tells_right_from_broken() {
+    let (code, out, err) = check(&["experiments/first.toml"], false, true);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(
+        out.starts_with("experiments/first.toml: ok: `first`, 1 edge, 1 fault, 1 expectation, 25s\n"),
+        "{out}"
+    );
+    for bound in ["edge.front.timeout.header = \"5s\"", "edge.front.max_held = 10000", "run.warmup = \"0s\""]
+    {
+        assert!(out.contains(bound), "{bound}\n{out}");
+    }
+    let (code, out, err) =
+        check(&["tests/golden/check/many.toml", "experiments/first.toml", "no/such.toml"], false, false);
+    assert_eq!((code, out.lines().count()), (2, 1));
+    assert!(
+        err.contains("many.toml: broken, 13 errors") && err.contains("this file cannot be read"),
+        "{err}"
+    );
+    let (code, out, err) = check(&["tests/golden/check/many.toml"], true, false);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, err.as_str(), &report["ok"]), (2, "", &json!(false)));
+    let first = &report["files"][0]["problems"][0];
+    assert_eq!(
+        (&first["line"], &first["column"], &first["severity"]),
+        (&json!(1), &json!(1), &json!("error"))
+    );
+    assert_eq!(first["help"], "did you mean `name`?");
+}
+
+/// Every problem points into the text that it names, and can be shown.
+fn is_sound(result: Result<Loaded, Problems>) {
+    let problems = match result {
+        Ok(loaded) => loaded.warnings,
+        Err(problems) => {
+            assert!(problems.is_fatal());
+            problems
+        }
+    };
+    for problem in problems.iter() {
+        if let Some(place) = problem.span {
+            let (_, text) = problems.text(place.source).unwrap();
+            assert!(place.start <= place.end && place.end <= text.len(), "{problem:?}");
+        }
+    }
+    let _ = (problems.render(true), problems.to_json());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn spoilt_files_never_break_the_reader(
+        which in 0..6usize,
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4u8), 1..6),
+    ) {
+        let all = accepted();
+        let mut bytes = fs::read(&all[which % all.len()]).unwrap();
+        for (at, byte, how) in edits {
+            let at = at.index(bytes.len());
+            match how {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                2 => { bytes.remove(at); }
+                _ => bytes.insert(at, b"\"=[]{}.\n#'\\,"[usize::from(byte) % 12]),
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        is_sound(parse(&text, Path::new("x.toml"), &Overrides::default()));
+    }
+
+    #[test]
+    fn spoilt_lines_never_break_the_reader(lines in prop::collection::vec(any::<prop::sample::Index>(), 1..40)) {
+        let whole = fs::read_to_string("tests/golden/accepted/full.toml").unwrap();
+        let all: Vec<&str> = whole.lines().collect();
+        let text: Vec<&str> = lines.iter().map(|n| all[n.index(all.len())]).collect();
+        is_sound(parse(&text.join("\n"), Path::new("x.toml"), &Overrides::default()));
+    }
+
+    #[test]
+    fn any_flag_never_breaks_the_reader(key in "(run|edge|fault|\\PC)?[.a-z\"' 0-9]{0,12}\\PC?", value in "\\PC{0,12}") {
+        let overrides = Overrides { set: vec![(key, value.clone())], upstream: vec![(None, value)], ..Overrides::default() };
+        is_sound(parse_file(Path::new("experiments/first.toml"), &overrides));
     }
 }

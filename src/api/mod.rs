@@ -10,7 +10,7 @@ mod openapi;
 mod routes;
 mod server;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use levers::Levers;
 pub use server::AdminHandle;

@@ -15,8 +15,8 @@ const EDGE: &str = "checkout";
 
 /// A control that remembers what it was told.
 #[derive(Default)]
-struct Fake {
-    armed: Mutex<Vec<(String, Option<Duration>)>>,
+pub(crate) struct Fake {
+    pub(crate) armed: Mutex<Vec<(String, Option<Duration>)>>,
     halted: Mutex<bool>,
     unready: Mutex<bool>,
 }
@@ -136,13 +136,13 @@ fn parse(table: Value, edges: &[EdgeStatus]) -> Result<(FaultRule, Option<Ttl>),
     Ok((rule, ttl))
 }
 
-struct Site {
-    handle: AdminHandle,
-    fake: Arc<Fake>,
+pub(crate) struct Site {
+    pub(crate) handle: AdminHandle,
+    pub(crate) fake: Arc<Fake>,
     telemetry: Arc<Telemetry>,
 }
 
-fn site(hosts: &[&str]) -> Site {
+pub(crate) fn site(hosts: &[&str]) -> Site {
     open(AdminConfig {
         listen: ([127, 0, 0, 1], 0).into(),
         hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),

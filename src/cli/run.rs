@@ -194,7 +194,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 /// `EDGE=URL`, or only the URL; a `=` within the URL is its own.
-fn upstream(text: &str) -> (Option<String>, String) {
+pub(super) fn upstream(text: &str) -> (Option<String>, String) {
     match text.split_once('=') {
         Some((edge, url)) if !edge.contains("://") => (Some(edge.to_owned()), url.to_owned()),
         _ => (None, text.to_owned()),
@@ -329,7 +329,7 @@ async fn one(
 }
 
 /// A seed for a file without one; short, because people type it.
-fn draw() -> u64 {
+pub(super) fn draw() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::hash::RandomState::new().build_hasher().finish() % 1_000_000_000
 }

@@ -411,6 +411,12 @@ mod tests {
         for _ in 0..100_000 {
             body.scan(b"1;ab=cd\r\nx\r\n").unwrap();
         }
+        let mut body = Body::new(Framing::Chunked);
+        body.scan(format!("1;{}\r\nx\r\n", "a".repeat(255)).as_bytes()).unwrap();
+        for _ in 0..1000 {
+            body.scan(b"1\r\nx\r\n").unwrap();
+        }
+        let mut body = Body::new(Framing::Chunked);
         let long = format!("1;{}\r\nx\r\n", "a".repeat(255));
         let refused = (0..100).find_map(|_| body.scan(long.as_bytes()).err());
         assert_eq!(refused, Some(Refused::ChunkExtension));

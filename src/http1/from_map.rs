@@ -186,7 +186,8 @@ mod tests {
             ("cookie", "c=d"),
             ("te", "trailers"),
             ("x-forwarded-for", "1"),
-            ("connection", "gone, cookie"),
+            ("connection", "gone, cookie, x-real-ip"),
+            ("x-real-ip", "4"),
             ("gone", "3"),
             ("upgrade", "h2c"),
             ("content-length", "5"),
@@ -198,7 +199,7 @@ mod tests {
         write_request_from(&Method::POST, "/x?y", &headers, Framing::Length(5), &how, &mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "POST /x?y HTTP/1.1\r\nHost: a\r\nx: 1\r\nx: 2\r\ncookie: a=b; c=d\r\nContent-Length: 5\r\n\
+            "POST /x?y HTTP/1.1\r\nHost: a\r\nx: 1\r\nx: 2\r\nx-real-ip: 4\r\ncookie: a=b; c=d\r\nContent-Length: 5\r\n\
              X-Forwarded-For: 1, ::1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: a\r\nVia: 2.0 brownout\r\n\
              TE: trailers\r\nExpect: 100-continue\r\n\r\n"
         );

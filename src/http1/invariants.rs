@@ -239,6 +239,9 @@ fn written_response_is_sound(head: &ResponseHead<'_, '_>, how: &Returning<'_>, m
     }
     assert_eq!(again.header("x-mark"), Some(&b"1"[..]));
     same_fields(head.fields, again.fields, &["via", "x-mark"]);
+    let mut sent = again.fields.iter();
+    let all_sent = head.end_to_end().all(|field| sent.any(|other| other == field));
+    assert!(all_sent, "something meant for the recipient was lost");
     assert_eq!(count(again.fields, "via"), count(head.fields, "via") + 1);
 }
 
@@ -323,6 +326,9 @@ const HOP_BY_HOP: [&str; 10] = [
     "proxy-authentication-info",
 ];
 
+/// Those of them that leave with a meaning of ours, and are checked for themselves.
+const WRITTEN_ANEW: [&str; 4] = ["connection", "te", "transfer-encoding", "upgrade"];
+
 /// What `Connection` may not take away.
 const MEANT_FOR_ALL: [&str; 18] = [
     "via",
@@ -367,6 +373,9 @@ fn same_fields(before: &[httparse::Header<'_>], after: &[httparse::Header<'_>], 
     let mut expected = stays(before);
     expected.retain(|(name, _)| !named.contains(&name.to_ascii_lowercase()));
     assert_eq!(stays(after), expected);
+    for name in HOP_BY_HOP.iter().filter(|name| !WRITTEN_ANEW.contains(name)) {
+        assert_eq!(count(after, name), 0, "{name} was passed on");
+    }
     for field in after.iter().filter(|field| field.name.eq_ignore_ascii_case("te")) {
         assert_eq!(field.value, b"trailers");
     }

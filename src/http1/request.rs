@@ -504,6 +504,8 @@ mod tests {
             (format!("GET / HTTP/1.1\r\nHost: {}", "a".repeat(77)), None),
             (format!("GET / HTTP/1.1\r\nHost: {}", "a".repeat(78)), Some(Refused::HeadTooLarge)),
             ("M".repeat(100), Some(Refused::HeadTooLarge)),
+            (format!("{} / HTTP/2", "M".repeat(90)), None),
+            (format!("{} / HTTP/2", "M".repeat(91)), Some(Refused::HeadTooLarge)),
             ("GET / HTTP/1.1\r\nHost: a\r\nX: y\r\nZ: z\r\n\r\n".to_owned(), Some(Refused::TooManyFields)),
         ] {
             let mut slots = slots();

@@ -7,9 +7,6 @@ use super::{Edge, HostPolicy, StatusSet, Timeouts, Upstream};
 use crate::decision::Protocol;
 use crate::problem::{Place, Problem, Problems};
 
-/// The caps of an edge that says nothing.
-const CAP: u32 = 10_000;
-
 /// An edge, and where its parts stand in the file.
 pub(crate) struct Placed {
     pub(crate) edge: Edge,
@@ -20,10 +17,7 @@ pub(crate) struct Placed {
 /// Reads one edge; `None` if what makes it an edge is wrong, which is then reported.
 pub(crate) fn read(table: &Reader<'_>, problems: &mut Problems) -> Option<Placed> {
     let upstreams = upstreams(table, problems);
-    let timeout = table.inner("timeout");
-    let usual = Timeouts::default();
-    let limit = |key, usual| timeout.as_ref().and_then(|t| t.duration(key)).unwrap_or(usual);
-    let cap = |key| table.integer(key).map_or(CAP, |n| u32::try_from(n).unwrap_or(CAP));
+    let timeout = table.inner_or_empty("timeout");
     let header = |key| table.inner(key).and_then(|t| t.text("header")).map(str::to_ascii_lowercase);
     let name: crate::units::Name = table.parsed("name")?;
     let (upstreams, protocol) = upstreams?;
@@ -34,28 +28,28 @@ pub(crate) fn read(table: &Reader<'_>, problems: &mut Problems) -> Option<Placed
         listen: address(table.text("listen")?).ok()?,
         upstreams,
         protocol,
-        from: table.text("from").unwrap_or("client").to_owned(),
+        from: table.text_or_default("from").to_owned(),
         to: table.text("to").unwrap_or(name.as_str()).to_owned(),
         identity: header("identity"),
         timeout: Timeouts {
-            header: limit("header", usual.header),
-            connect: limit("connect", usual.connect),
-            upstream: limit("upstream", usual.upstream),
-            idle: limit("idle", usual.idle),
+            header: timeout.duration_or_default("header"),
+            connect: timeout.duration_or_default("connect"),
+            upstream: timeout.duration_or_default("upstream"),
+            idle: timeout.duration_or_default("idle"),
         },
-        max_connections: cap("max_connections"),
-        max_in_flight: cap("max_in_flight"),
-        max_held: cap("max_held"),
-        host: match table.text("host") {
-            Some("upstream") => HostPolicy::Upstream,
+        max_connections: table.integer("max_connections").and_then(|most| u32::try_from(most).ok()),
+        max_in_flight: table.count_or_default("max_in_flight"),
+        max_held: table.count_or_default("max_held"),
+        host: match table.text_or_default("host") {
+            "upstream" => HostPolicy::Upstream,
             _ => HostPolicy::Keep,
         },
-        forwarded: table.flag("forwarded").unwrap_or(false),
+        forwarded: table.flag_or_default("forwarded"),
         success: table.many("success").iter().filter_map(status).collect(),
         caller: header("caller"),
         health: table.texts("health"),
-        stealth: table.flag("stealth").unwrap_or(false),
-        expose: table.flag("expose").unwrap_or(false),
+        stealth: table.flag_or_default("stealth"),
+        expose: table.flag_or_default("expose"),
         line: problems.line_column(table.place).0,
         name,
     };
@@ -197,6 +191,22 @@ pub(crate) fn upstream(text: &str) -> Result<(Upstream, Protocol), Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::keys::EXPERIMENT;
+    use crate::model::tree::Tree;
+
+    #[test]
+    fn the_described_timeouts_are_the_usual_ones() {
+        let edge = EXPERIMENT.key("edge").and_then(|key| key.kind.shape()).unwrap();
+        let tree = Tree::default();
+        let timeout = Reader::new(edge, &tree, Place::default()).inner_or_empty("timeout");
+        let described = Timeouts {
+            header: timeout.duration_or_default("header"),
+            connect: timeout.duration_or_default("connect"),
+            upstream: timeout.duration_or_default("upstream"),
+            idle: timeout.duration_or_default("idle"),
+        };
+        assert_eq!(described, Timeouts::default());
+    }
 
     #[test]
     fn urls() {

@@ -32,7 +32,13 @@ impl Experiment {
             ] {
                 say(key, format!("\"{}\"", Span(time)));
             }
-            say("max_connections", edge.max_connections.to_string());
+            say(
+                "max_connections",
+                edge.max_connections.map_or_else(
+                    || "10000, or as many as the system allows descriptors for".into(),
+                    |most| most.to_string(),
+                ),
+            );
             say("max_in_flight", edge.max_in_flight.to_string());
             say("max_held", edge.max_held.to_string());
             let host = if edge.host == HostPolicy::Keep { "keep" } else { "upstream" };

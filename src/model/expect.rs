@@ -8,7 +8,6 @@ use super::{Check, Expectation, Guardrail, Metric, Phase, Phases};
 use crate::decision::Protocol;
 use crate::problem::{Place, Problem, Problems};
 use crate::units::{Comparison, Name, Op, Span, Unit};
-use std::time::Duration;
 
 /// What a limit is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,8 +32,8 @@ pub(crate) fn expectation(
         edge: edge?,
         phases: judged,
         checks,
-        include_injected: table.flag("include_injected").unwrap_or(false),
-        baseline: table.flag("baseline").unwrap_or(true),
+        include_injected: table.flag_or_default("include_injected"),
+        baseline: table.flag_or_default("baseline"),
         line: problems.line_column(table.place).0,
     })
 }
@@ -47,7 +46,7 @@ pub(crate) fn guardrail(
     problems: &mut Problems,
 ) -> Option<Guardrail> {
     let (edge, checks) = measured(table, around, Judge::Guardrail, problems);
-    let lasts = table.duration("for").unwrap_or(Duration::from_secs(10));
+    let lasts = table.duration_or_default("for");
     if lasts > phases.fault && !phases.fault.is_zero() {
         problems.push(
             Problem::warning("this guardrail cannot act")
@@ -61,8 +60,8 @@ pub(crate) fn guardrail(
         edge: edge?,
         checks,
         lasts,
-        window: table.duration("window").unwrap_or(Duration::from_secs(5)),
-        include_injected: table.flag("include_injected").unwrap_or(false),
+        window: table.duration_or_default("window"),
+        include_injected: table.flag_or_default("include_injected"),
         line: problems.line_column(table.place).0,
     })
 }

@@ -103,12 +103,12 @@ pub(crate) fn read(table: &Reader<'_>, around: &Surroundings, problems: &mut Pro
         edges: edges.into_iter().map(|(index, _)| index).collect(),
         who,
         when,
-        armed: table.flag("armed").unwrap_or(true),
+        armed: table.flag_or_default("armed"),
         ttl: table.text("ttl").and_then(|text| match text {
             "forever" => Some(Ttl::Forever),
             _ => text.parse::<Span>().ok().map(|span| Ttl::For(span.0)),
         }),
-        optional: table.flag("optional").unwrap_or(false),
+        optional: table.flag_or_default("optional"),
         actions: actions.into_iter().map(|(_, action)| action).collect(),
         line: problems.line_column(table.place).0,
     })
@@ -297,7 +297,7 @@ fn respond(table: &Reader<'_>, problems: &mut Problems) -> Option<Respond> {
     let headers =
         fields.flat_map(|(name, values)| values.into_iter().map(move |value| (name.clone(), value)));
     let answer = Answer { status, headers: headers.collect(), body: body.as_bytes().to_vec() };
-    Some(Respond { answer: Arc::new(answer), after_upstream: t.flag("after_upstream").unwrap_or(false) })
+    Some(Respond { answer: Arc::new(answer), after_upstream: t.flag_or_default("after_upstream") })
 }
 
 /// `refuse` closes the listener itself, so it cannot choose.

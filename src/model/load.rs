@@ -8,14 +8,13 @@ use super::keys::{EXPERIMENT, FAULT};
 use super::overrides::Overrides;
 use super::reader::Reader;
 use super::safety::{self, Places};
-use super::tree::{Planter, Tree, Value};
+use super::tree::{Planter, Tree, Value, json};
 use super::{Experiment, FaultRule, Phases, Source, conform, edge, expect, fault, syntax, traffic};
 use crate::decision::Protocol;
 use crate::problem::{Place, Problem, Problems, Severity};
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A file is no longer than this.
 const MOST: u64 = 1 << 20;
@@ -180,20 +179,16 @@ fn read(
 }
 
 fn phases(top: &Reader<'_>, problems: &mut Problems) -> Phases {
-    let run = top.inner("run");
-    let time =
-        |key, usual| run.as_ref().and_then(|table| table.duration(key)).unwrap_or(Duration::from_secs(usual));
+    let run = top.inner_or_empty("run");
     let phases = Phases {
-        warmup: time("warmup", 0),
-        baseline: time("baseline", 10),
-        fault: time("fault", 30),
-        recovery: time("recovery", 15),
-        time_scale: run.as_ref().and_then(|table| table.number("time_scale")).unwrap_or(1.0),
-        allow_production: run.as_ref().and_then(|table| table.flag("allow_production")).unwrap_or(false),
+        warmup: run.duration_or_default("warmup"),
+        baseline: run.duration_or_default("baseline"),
+        fault: run.duration_or_default("fault"),
+        recovery: run.duration_or_default("recovery"),
+        time_scale: run.number_or_default("time_scale"),
+        allow_production: run.flag_or_default("allow_production"),
     };
-    if (phases.baseline + phases.fault + phases.recovery).is_zero()
-        && let Some(run) = run
-    {
+    if (phases.baseline + phases.fault + phases.recovery).is_zero() {
         problems.push(
             Problem::error("no phase has a length")
                 .at(run.place)
@@ -249,7 +244,7 @@ pub fn parse_fault(
     let place = Place { source: 0, start: 0, end: text.len() };
     let mut tree = match source {
         FaultSource::Toml(text) => syntax::read(text, &planter, &mut problems).0,
-        FaultSource::Json(value) => match planter.json(value, place, &mut problems).value {
+        FaultSource::Json(value) => match json(value, place).value {
             Value::Table(tree) => tree,
             _ => {
                 problems.push(

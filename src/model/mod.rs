@@ -108,8 +108,8 @@ pub struct Edge {
     pub identity: Option<String>,
     /// Every wait has a limit.
     pub timeout: Timeouts,
-    /// At most this many connections from callers.
-    pub max_connections: u32,
+    /// At most this many connections from callers; `None`: 10 000, or as many as the system allows descriptors for.
+    pub max_connections: Option<u32>,
     /// At most this many requests in flight; further ones get 503.
     pub max_in_flight: u32,
     /// At most this many requests held by faults; further ones get 503.
@@ -130,6 +130,15 @@ pub struct Edge {
     pub expose: bool,
     /// The line of the file on which it begins, from 1; 0 if it came from flags.
     pub line: usize,
+}
+
+impl Edge {
+    /// Whether a path is one that asks how the service is: the usual ones, and those of `health`.
+    #[must_use]
+    pub fn is_health(&self, path: &str) -> bool {
+        matches!(path, "/health" | "/healthz" | "/livez" | "/readyz")
+            || self.health.iter().any(|known| known == path)
+    }
 }
 
 /// Where an edge forwards to.

@@ -1,6 +1,6 @@
 //! Path patterns as `match.path` writes them: globs in which `/**` matches zero segments too, and `{id}` names a segment.
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 /// One pattern, ready to match.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ enum Kind {
     /// The prefix, and either nothing or a slash and anything.
     Below,
     /// A glob.
-    Glob(Box<GlobMatcher>),
+    Glob(GlobSet),
 }
 
 impl PathPattern {
@@ -52,20 +52,14 @@ impl PathPattern {
             return Ok(Self { prefix: glob, kind: Kind::Exact, segments });
         }
         // `/a/**/b` of globset matches zero segments already; at the end it does not
-        let glob = match glob.strip_suffix("/**") {
-            Some(stem) => format!("{stem}{{,/**}}"),
-            None => glob,
-        };
-        let matcher = GlobBuilder::new(&glob)
-            .literal_separator(true)
-            .build()
-            .map_err(|error| format!("`{text}` is not a path pattern: {}", error.kind()))?
-            .compile_matcher();
-        Ok(Self {
-            prefix: glob[..special].trim_end_matches('/').to_owned(),
-            kind: Kind::Glob(Box::new(matcher)),
-            segments,
-        })
+        let mut set = GlobSetBuilder::new();
+        for glob in [Some(glob.as_str()), glob.strip_suffix("/**")].into_iter().flatten() {
+            let glob = GlobBuilder::new(glob).literal_separator(true).build();
+            set.add(glob.map_err(|error| format!("`{text}` is not a path pattern: {}", error.kind()))?);
+        }
+        let matcher = set.build().map_err(|error| format!("`{text}` is not a path pattern: {error}"))?;
+        let prefix = glob[..special].trim_end_matches('/').to_owned();
+        Ok(Self { prefix, kind: Kind::Glob(matcher), segments })
     }
 
     /// Whether a path (without its query) matches.

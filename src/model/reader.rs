@@ -82,6 +82,38 @@ impl<'a> Reader<'a> {
         }
     }
 
+    pub(crate) fn duration_or_default(&self, key: &'static str) -> Duration {
+        self.duration(key).or_else(|| Some(self.default(key)?.parse::<Span>().ok()?.0)).unwrap_or_default()
+    }
+
+    pub(crate) fn text_or_default(&self, key: &'static str) -> &'a str {
+        self.text(key).or_else(|| self.default(key)).unwrap_or_default()
+    }
+
+    pub(crate) fn flag_or_default(&self, key: &'static str) -> bool {
+        self.flag(key).unwrap_or_else(|| self.default(key) == Some("true"))
+    }
+
+    pub(crate) fn integer_or_default(&self, key: &'static str) -> u64 {
+        self.integer(key).or_else(|| self.default(key)?.parse().ok()).unwrap_or_default()
+    }
+
+    /// As a count that fits its type, which its description makes sure of.
+    pub(crate) fn count_or_default(&self, key: &'static str) -> u32 {
+        u32::try_from(self.integer_or_default(key)).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn number_or_default(&self, key: &'static str) -> f64 {
+        self.number(key).or_else(|| self.default(key)?.parse().ok()).unwrap_or_default()
+    }
+
+    /// What the description says holds without the key, without quotes.
+    fn default(&self, key: &'static str) -> Option<&'static str> {
+        let text = self.shape.key(key).and_then(|key| key.default);
+        debug_assert!(text.is_some(), "`{key}` has no default in {}", self.shape.name);
+        text.map(|text| text.trim_matches('"'))
+    }
+
     pub(crate) fn integer(&self, key: &'static str) -> Option<u64> {
         match self.node(key)?.value {
             Value::Integer(number) => u64::try_from(number).ok(),
@@ -111,6 +143,13 @@ impl<'a> Reader<'a> {
     /// The table of a key that takes one, by its own description.
     pub(crate) fn inner(&self, key: &'static str) -> Option<Reader<'a>> {
         self.table(key, self.shape.key(key).and_then(|key| key.kind.shape())?)
+    }
+
+    /// The table of a key, or an empty one, so that its defaults can be asked for.
+    pub(crate) fn inner_or_empty(&self, key: &'static str) -> Reader<'a> {
+        static EMPTY: Tree = Tree { entries: Vec::new() };
+        let shape = self.shape.key(key).and_then(|key| key.kind.shape()).unwrap_or(self.shape);
+        self.inner(key).unwrap_or(Reader::new(shape, &EMPTY, self.place))
     }
 
     /// The tables of a key that takes several.

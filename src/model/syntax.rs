@@ -86,6 +86,10 @@ fn words(message: &str, line: &str) -> (String, Option<String>) {
             Some(format!("write `{key} = \"{}\"`", plain.trim_matches('"'))),
         );
     }
+    if message.contains("unicode") || message.contains("escape") {
+        let help = "write `\\\\` for a backslash, or single quotes around the text";
+        return (message.to_owned(), Some(help.into()));
+    }
     if message.contains("basic string") || message.contains("literal string") {
         let close = || Some("end it with the quote that it began with".into());
         return match value.matches(['"', '\'']).count() % 2 {

@@ -6,7 +6,6 @@ use super::{Load, LoadRequest, Phases};
 use crate::decision::Protocol;
 use crate::problem::{Problem, Problems, nearest};
 use crate::units::{Rate, Span};
-use std::time::Duration;
 
 /// Reads the load.
 pub(crate) fn read(
@@ -36,13 +35,7 @@ pub(crate) fn read(
     let requests = match (table.inner("request"), table.tables("requests")) {
         (Some(one), _) => vec![request(&one, problems)],
         (None, all) if !all.is_empty() => all.iter().map(|one| request(one, problems)).collect(),
-        _ => vec![LoadRequest {
-            method: "GET".into(),
-            path: "/".into(),
-            headers: Vec::new(),
-            body: String::new(),
-            weight: 1,
-        }],
+        _ => vec![request(&table.inner_or_empty("request"), problems)],
     };
     let rate: Rate = table.parsed("rate")?;
     enough(table, rate, phases, problems);
@@ -50,8 +43,8 @@ pub(crate) fn read(
         edge: edge?.0,
         rate,
         requests,
-        timeout: table.duration("timeout").unwrap_or(Duration::from_secs(10)),
-        max_in_flight: table.integer("max_in_flight").and_then(|n| u32::try_from(n).ok()).unwrap_or(1000),
+        timeout: table.duration_or_default("timeout"),
+        max_in_flight: table.count_or_default("max_in_flight"),
     })
 }
 
@@ -94,11 +87,11 @@ fn request(table: &Reader<'_>, problems: &mut Problems) -> LoadRequest {
         }
     }
     LoadRequest {
-        method: table.text("method").unwrap_or("GET").to_ascii_uppercase(),
-        path: table.text("path").unwrap_or("/").to_owned(),
+        method: table.text_or_default("method").to_ascii_uppercase(),
+        path: table.text_or_default("path").to_owned(),
         headers,
-        body: table.text("body").unwrap_or_default().to_owned(),
-        weight: table.integer("weight").and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
+        body: table.text_or_default("body").to_owned(),
+        weight: table.count_or_default("weight"),
     }
 }
 

@@ -201,30 +201,29 @@ impl Planter<'_> {
         filled.push_str(rest);
         Node { value: Value::Text(filled), place, broken }
     }
+}
 
-    /// A JSON value; all of it has one place.
-    pub(crate) fn json(&self, value: &serde_json::Value, place: Place, problems: &mut Problems) -> Node {
-        use serde_json::Value as Json;
-        let value = match value {
-            Json::Null => Value::Text(String::new()),
-            Json::Bool(flag) => Value::Flag(*flag),
-            Json::Number(number) => match number.as_i64() {
-                Some(number) => Value::Integer(i128::from(number)),
-                None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
-            },
-            Json::String(text) => Value::Text(text.clone()),
-            Json::Array(list) => {
-                Value::List(list.iter().map(|value| self.json(value, place, problems)).collect())
-            }
-            Json::Object(map) => {
-                let entries = map.iter().map(|(key, value)| Entry {
-                    key: key.clone(),
-                    key_place: place,
-                    node: self.json(value, place, problems),
-                });
-                Value::Table(Tree { entries: entries.collect() })
-            }
-        };
-        Node::new(value, place)
-    }
+/// A JSON value; all of it has one place, and nothing in it is filled in. `null` is as if it were not there.
+pub(crate) fn json(value: &serde_json::Value, place: Place) -> Node {
+    use serde_json::Value as Json;
+    let value = match value {
+        Json::Null => Value::Text(String::new()),
+        Json::Bool(flag) => Value::Flag(*flag),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => Value::Integer(i128::from(number)),
+            (None, Some(number)) => Value::Integer(i128::from(number)),
+            (None, None) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => Value::Text(text.clone()),
+        Json::Array(list) => Value::List(list.iter().map(|value| json(value, place)).collect()),
+        Json::Object(map) => {
+            let entries = map.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| Entry {
+                key: key.clone(),
+                key_place: place,
+                node: json(value, place),
+            });
+            Value::Table(Tree { entries: entries.collect() })
+        }
+    };
+    Node::new(value, place)
 }

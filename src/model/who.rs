@@ -15,10 +15,10 @@ pub(crate) fn read(table: &Reader<'_>, protocols: &[Protocol], problems: &mut Pr
         percent: table.percent("percent").unwrap_or(Percent::ALL),
         sticky: table.text("sticky").and_then(|text| sticky(text).ok()),
         first: table.integer("first"),
-        after: table.integer("after").unwrap_or(0),
-        every: table.integer("every").unwrap_or(1),
+        after: table.integer_or_default("after"),
+        every: table.integer_or_default("every"),
         max: table.integer("max"),
-        include_health: table.flag("include_health").unwrap_or(false),
+        include_health: table.flag_or_default("include_health"),
     };
     let bounds = ["match", "percent", "sticky", "first", "max"];
     if !bounds.into_iter().any(|key| table.has(key)) {

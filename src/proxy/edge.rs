@@ -52,7 +52,7 @@ pub struct Target {
 impl EdgeShared {
     /// Prepares an edge.
     #[must_use]
-    pub fn new(id: EdgeId, config: model::Edge, epoch: Instant, workers: usize) -> Self {
+    pub fn new(id: EdgeId, config: model::Edge, epoch: Instant, workers: usize, connections: u32) -> Self {
         let upstreams = config
             .upstreams
             .iter()
@@ -68,19 +68,12 @@ impl EdgeShared {
             epoch,
             upstreams,
             in_flight: Permits::new(config.max_in_flight, workers),
-            connections: Permits::new(config.max_connections, workers),
+            connections: Permits::new(connections, workers),
             held: AtomicU32::new(0),
             refusing: AtomicUsize::new(0),
             workers,
             config,
         }
-    }
-
-    /// Whether a path is one that asks how the service is.
-    #[must_use]
-    pub fn is_health(&self, path: &str) -> bool {
-        matches!(path, "/health" | "/healthz" | "/livez" | "/readyz")
-            || self.config.health.iter().any(|known| known == path)
     }
 
     /// Whether an outcome counts as failed: the edge's own statuses, or 500 and above and 429.

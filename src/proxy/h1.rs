@@ -189,7 +189,7 @@ impl Caller {
         let edge = &*self.edge;
         let bytes = self.conn.bytes();
         let Some(head) = http1::parse_request(bytes, &mut slots, limits)? else { return Ok(None) };
-        let health = edge.shared.is_health(head.path());
+        let health = edge.shared.config.is_health(head.path());
         let in_force = edge.shared.slot.load();
         let struck = if in_force.plan.asks(Stage::Exchange) {
             let subject = subject::Request {

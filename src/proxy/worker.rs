@@ -41,7 +41,7 @@ pub(super) struct Here {
 }
 
 enum Order {
-    Open(Arc<EdgeShared>, Arc<Address>, mpsc::UnboundedSender<io::Result<()>>),
+    Open(Arc<EdgeShared>, Arc<Address>, std::sync::mpsc::Sender<io::Result<()>>),
     Close(Arc<EdgeShared>),
     Drain,
 }
@@ -89,15 +89,12 @@ impl Workers {
     /// # Errors
     /// The first listener's that cannot.
     pub fn open(&self, edge: &Arc<EdgeShared>, address: &Arc<Address>) -> io::Result<()> {
-        let (answers, mut inbox) = mpsc::unbounded_channel();
+        let (answers, inbox) = std::sync::mpsc::channel();
         for orders in &self.orders {
             let _ = orders.send(Order::Open(edge.clone(), address.clone(), answers.clone()));
         }
         drop(answers);
-        while let Some(answer) = inbox.blocking_recv() {
-            answer?;
-        }
-        Ok(())
+        inbox.iter().collect()
     }
 
     /// Closes an edge: no new connections, those that are open go on until they end.

@@ -51,6 +51,11 @@ impl Guards {
         Self { since, rails }
     }
 
+    /// What is watched.
+    pub fn rules(&self) -> impl Iterator<Item = &Guardrail> {
+        self.rails.iter().map(|rail| &rail.rule)
+    }
+
     /// Takes in a window that ended at this time.
     pub fn take(&mut self, at: f64, window: &Window) {
         for rail in &mut self.rails {

@@ -47,7 +47,7 @@ pub(crate) fn experiment() -> Experiment {
         to: to.into(),
         identity: None,
         timeout: Timeouts::default(),
-        max_connections: 10,
+        max_connections: Some(10),
         max_in_flight: 10,
         max_held: 10,
         host: HostPolicy::Keep,

@@ -1,13 +1,14 @@
 //! The thread that makes events of what workers record.
 //!
-//! It folds batches into one [`Window`] per edge and phase, publishes them every 250 ms, and looks at gauges every 50 ms,
+//! It folds batches into one [`Window`](super::Window) per edge and phase, publishes them every 250 ms, and looks at gauges every 50 ms,
 //! so that a window knows its maxima. Exchanges that faults struck are published one by one, up to a bound a second.
 //! Knows nothing of how counters are kept or shown.
 
 use super::feed::lock;
+use super::fold::Fold;
 use super::hub::{FLUSH, Shared};
 use super::shard::Shard;
-use super::{EdgeId, Event, Exchange, Window};
+use super::{Event, Exchange};
 use crate::model::Phase;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,7 +53,7 @@ pub(crate) struct Batch {
 pub(crate) struct Collector {
     shared: Arc<Shared>,
     receiver: Receiver<Message>,
-    windows: BTreeMap<(u16, Phase), Window>,
+    folds: BTreeMap<(u16, Phase), Fold>,
     /// Each worker, and the last flush it has seen.
     workers: BTreeMap<u64, u64>,
     /// The flush that is waited for, and until when.
@@ -76,7 +77,7 @@ impl Collector {
         Self {
             shared,
             receiver,
-            windows: BTreeMap::new(),
+            folds: BTreeMap::new(),
             workers: BTreeMap::new(),
             flush: None,
             next_sample: now,
@@ -132,8 +133,7 @@ impl Collector {
 
     fn fold(&mut self, batch: Batch) {
         for exchange in &batch.exchanges {
-            let key = (exchange.edge.0, exchange.phase);
-            self.windows.entry(key).or_insert_with(|| empty(key)).add(exchange);
+            self.of(exchange.edge.0, exchange.phase).add(exchange);
             if !exchange.hits.is_empty() {
                 self.tell(exchange);
             }
@@ -142,6 +142,11 @@ impl Collector {
             *seen = batch.epoch.max(*seen);
         }
         self.shared.release(batch.bytes);
+        self.shared.give_back(batch.exchanges);
+    }
+
+    fn of(&mut self, edge: u16, phase: Phase) -> &mut Fold {
+        self.folds.entry((edge, phase)).or_insert_with(|| Fold::new(edge, phase))
     }
 
     /// Publishes an exchange that was struck, or counts it among those for which there is no room.
@@ -169,19 +174,17 @@ impl Collector {
     /// Keeps the largest gauges seen within a window.
     fn sample(&mut self) {
         let phase = self.shared.phase();
-        for (place, entry) in lock(&self.shared.edges).iter().enumerate() {
+        let shared = Arc::clone(&self.shared);
+        for (place, entry) in lock(&shared.edges).iter().enumerate() {
             let (in_flight, connections) = (entry.sum(Shard::in_flight), entry.sum(Shard::connections));
             if in_flight > 0 || connections > 0 {
-                let key = (place as u16, phase);
-                let window = self.windows.entry(key).or_insert_with(|| empty(key));
-                window.in_flight = window.in_flight.max(in_flight);
-                window.connections = window.connections.max(connections);
+                self.of(place as u16, phase).saw(in_flight, connections);
             }
         }
     }
 
     fn publish(&mut self) {
-        for window in std::mem::take(&mut self.windows).into_values() {
+        for window in self.folds.values_mut().filter_map(Fold::take) {
             self.shared.feed.publish(Event::Window(window));
         }
         let struck = std::mem::take(&mut self.struck.untold);
@@ -197,8 +200,4 @@ impl Collector {
             self.shared.feed.publish(Event::Warning { text });
         }
     }
-}
-
-fn empty((edge, phase): (u16, Phase)) -> Window {
-    Window { edge: EdgeId(edge).0, phase: Some(phase), ..Window::default() }
 }

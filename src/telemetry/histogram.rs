@@ -13,6 +13,9 @@ pub struct Histogram(#[serde(with = "by_number")] BTreeMap<u16, u64>);
 const BITS: u32 = 6;
 
 impl Histogram {
+    /// How many buckets there are.
+    pub const BUCKETS: usize = 31 << BITS;
+
     /// The bucket of a duration.
     #[must_use]
     pub fn bucket(value: Duration) -> u16 {
@@ -71,6 +74,13 @@ impl Histogram {
     }
 }
 
+impl FromIterator<(u16, u64)> for Histogram {
+    /// Of counts by bucket, each bucket once.
+    fn from_iter<I: IntoIterator<Item = (u16, u64)>>(counts: I) -> Self {
+        Self(counts.into_iter().collect())
+    }
+}
+
 /// Maps with numbers as keys, in a format whose keys are text. Serde's flattening, which events use, does not turn them back
 /// into numbers by itself.
 pub(crate) mod by_number {
@@ -101,7 +111,7 @@ mod tests {
             let value = Histogram::value(Histogram::bucket(Duration::from_micros(micros))) * 1e6;
             assert!((value - micros as f64).abs() <= micros as f64 * 0.008 + 1e-6, "{micros} {value}");
         }
-        assert!(Histogram::bucket(Duration::MAX) < 2048);
+        assert_eq!(usize::from(Histogram::bucket(Duration::MAX)), Histogram::BUCKETS - 1);
     }
 
     #[test]

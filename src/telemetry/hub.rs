@@ -20,6 +20,8 @@ use tokio::sync::mpsc::Receiver;
 
 /// What batches may take while they wait for the collector, in bytes.
 const BATCHES: usize = 64 << 20;
+/// Emptied batches that are kept.
+const SPARE: usize = 16;
 /// How long a flush waits for workers at most.
 pub(crate) const FLUSH: Duration = Duration::from_secs(1);
 /// All series together, whatever callers send; more only if a file asks for more edges and faults than fit.
@@ -77,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) sender: Sender<Message>,
     phase: AtomicU8,
     waiting: AtomicUsize,
+    /// Emptied batches, for workers to fill again.
+    spare: Mutex<Vec<Vec<Exchange>>>,
     lost: AtomicU64,
 }
 
@@ -128,6 +132,21 @@ impl Shared {
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// An empty batch: one that was used before, if it is to be had without waiting.
+    pub(crate) fn spare(&self, size: usize) -> Vec<Exchange> {
+        let spare = self.spare.try_lock().ok().and_then(|mut spare| spare.pop());
+        spare.unwrap_or_else(|| Vec::with_capacity(size))
+    }
+
+    /// A batch that has been read.
+    pub(crate) fn give_back(&self, mut exchanges: Vec<Exchange>) {
+        exchanges.clear();
+        let mut spare = lock(&self.spare);
+        if spare.len() < SPARE && exchanges.capacity() > 0 {
+            spare.push(exchanges);
+        }
+    }
+
     /// Counts exchanges that no window will show.
     pub(crate) fn lose(&self, exchanges: u64) {
         self.lost.fetch_add(exchanges, Ordering::Relaxed);
@@ -162,6 +181,7 @@ impl Telemetry {
             sender,
             phase: AtomicU8::new(0),
             waiting: AtomicUsize::new(0),
+            spare: Mutex::default(),
             lost: AtomicU64::new(0),
         });
         let collector = Collector::new(Arc::clone(&shared), receiver);

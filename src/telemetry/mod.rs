@@ -7,6 +7,7 @@
 mod collector;
 pub mod event;
 mod feed;
+mod fold;
 pub mod histogram;
 mod hub;
 pub mod journal;

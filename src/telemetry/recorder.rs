@@ -97,7 +97,7 @@ impl WorkerBatch {
         }
         let bytes = self.bytes.replace(0);
         let exchanges = if self.shared.reserve(bytes) {
-            let empty = Vec::with_capacity(exchanges.len());
+            let empty = self.shared.spare(exchanges.len());
             std::mem::replace(&mut *exchanges, empty)
         } else {
             self.shared.lose(exchanges.len() as u64);

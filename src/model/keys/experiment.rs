@@ -115,7 +115,7 @@ pub(crate) static EDGE: Shape = Shape {
         )
         .default("trace id, `x-request-id`, `idempotency-key` or a fingerprint"),
         key("timeout", Kind::Table(&TIMEOUT), r#"{ upstream = "10s" }"#, "The limit of each wait."),
-        key("max_connections", Kind::Integer(1, 1_000_000), "1000", "At most this many connections from callers.").default("10000"),
+        key("max_connections", Kind::Integer(1, 1_000_000), "1000", "At most this many connections from callers.").default("10000, or as many as the system allows descriptors for"),
         key(
             "max_in_flight",
             Kind::Integer(1, 1_000_000),

@@ -77,10 +77,13 @@ pub(super) static SIZE_LIMIT: Word = Word {
     check: |text| size_bounds(text).map(drop),
 };
 
+/// From the number beside a sign to the bounds that both mean.
+type Bounds = fn(u64) -> Option<(u64, u64)>;
+
 /// The bounds, inclusive, that `"> 1 MiB"` names.
 pub(crate) fn size_bounds(text: &str) -> Result<(u64, u64), Wrong> {
     let trimmed = text.trim();
-    let signs: [(&str, fn(u64) -> Option<(u64, u64)>); 6] = [
+    let signs: [(&str, Bounds); 6] = [
         ("<=", |n| Some((0, n))),
         (">=", |n| Some((n, u64::MAX))),
         ("==", |n| Some((n, n))),

@@ -1,0 +1,226 @@
+//! `brownout explain`: who would be struck, by the very code that decides, without opening a socket.
+
+use super::loading::Flags;
+use super::run::Format;
+use crate::decision::{Action, Decision, Protocol, Subject};
+use crate::model::{Edge, Experiment};
+use crate::plan::{Armed, Compiled, Plan, Stage};
+use serde_json::json;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The arguments of `brownout explain`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The experiment file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// What is asked: a method and a path
+    #[arg(long, value_name = "'METHOD PATH'", default_value = "GET /")]
+    pub request: String,
+    /// A header field of the request; `{n}` in its value is the number of the request
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    pub headers: Vec<String>,
+    /// How many requests
+    #[arg(short, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub n: u64,
+    /// The edge; without it, every edge of the file
+    #[arg(long)]
+    pub edge: Option<String>,
+    /// How long after the faults were armed
+    #[arg(long, value_name = "TIME", default_value = "0s")]
+    pub at: crate::units::Span,
+}
+
+/// Shows it; 0, or 2 if the file is broken.
+pub fn run(args: &Args, flags: &Flags, format: Format, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let Some(experiment) = flags.load(&args.file, true) else { return 2 };
+    if let Some(name) = &args.edge
+        && !experiment.edges.iter().any(|edge| edge.name.as_str() == name)
+    {
+        let _ = writeln!(err, "error: there is no edge `{name}` in {}", args.file.display());
+        return 2;
+    }
+    match show(args, &experiment, flags.seed.or(experiment.seed).unwrap_or(0), format, out) {
+        Ok(()) => 0,
+        Err(_) => 5,
+    }
+}
+
+fn show(
+    args: &Args,
+    experiment: &Experiment,
+    seed: u64,
+    format: Format,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut all = Vec::new();
+    for (place, edge) in experiment.edges.iter().enumerate() {
+        if args.edge.as_ref().is_some_and(|name| edge.name.as_str() != name) {
+            continue;
+        }
+        let plan = plan(experiment, place, seed, args.at.0);
+        let asked: Vec<Decision> = (1..=args.n)
+            .map(|n| plan.decide(&Asked::new(args, edge, n), args.at.0, Stage::Exchange))
+            .collect();
+        if format == Format::Json {
+            let rows: Vec<_> = asked
+                .iter()
+                .enumerate()
+                .map(|(n, d)| json!({ "n": n + 1, "does": words(&plan, d) }))
+                .collect();
+            all.push(json!({ "edge": edge.name.as_str(), "requests": rows }));
+            continue;
+        }
+        let struck = asked.iter().filter(|decision| !decision.is_clean()).count();
+        writeln!(out, "edge `{}`, seed {seed}, {}: {struck} of {} struck", edge.name, args.request, args.n)?;
+        if let Some(fault) = plan.refuses().and_then(|by| plan.fault(by)) {
+            writeln!(out, "  `{}` closes the listener: nobody can connect", fault.name())?;
+        }
+        for (n, decision) in asked.iter().enumerate() {
+            let does = words(&plan, decision);
+            writeln!(
+                out,
+                "  {:>6}  {}",
+                n + 1,
+                if does.is_empty() { "–".to_owned() } else { does.join("; ") }
+            )?;
+        }
+    }
+    if format == Format::Json {
+        writeln!(out, "{:#}", json!({ "seed": seed, "edges": all }))?;
+    }
+    Ok(())
+}
+
+/// The faults of an edge as they are this long after the fault phase began.
+fn plan(experiment: &Experiment, edge: usize, seed: u64, at: Duration) -> Plan {
+    let on = experiment.faults.iter().filter(|rule| rule.armed && rule.edges.contains(&edge));
+    Plan::new(
+        on.filter(|rule| crate::plan::timeline::read(&rule.when, at).on)
+            .filter_map(|rule| {
+                let protocols = [experiment.edges.get(edge)?.protocol];
+                let compiled = Compiled::new(rule, seed, &protocols, 1.0, Arc::default()).ok()?;
+                Some(Arc::new(Armed::new(Arc::new(compiled), Duration::ZERO)))
+            })
+            .collect(),
+    )
+}
+
+/// What a decision does, in words.
+fn words(plan: &Plan, decision: &Decision) -> Vec<String> {
+    let name = |by| plan.fault(by).map_or_else(String::new, |fault| fault.name().to_string());
+    let span =
+        |time: Duration| crate::units::Span(Duration::from_micros(time.as_micros() as u64)).to_string();
+    let mut does = Vec::new();
+    for delay in &decision.delays {
+        does.push(format!("{}: waits {}", name(delay.by), span(delay.time)));
+    }
+    match &decision.action {
+        Action::Forward => {}
+        Action::Respond(by, answer) => does.push(format!("{}: answers {}", name(*by), answer.status)),
+        Action::Hang(by, hang) => {
+            let time = hang.time.map_or_else(|| "until healed".to_owned(), span);
+            does.push(format!("{}: hangs {time}", name(*by)));
+        }
+        Action::Cut(by, cut) => does.push(format!("{}: cuts ({cut:?})", name(*by)).to_lowercase()),
+        Action::Blackhole(by) => does.push(format!("{}: swallows it", name(*by))),
+    }
+    for delay in &decision.after.delays {
+        does.push(format!("{}: holds the answer back for {}", name(delay.by), span(delay.time)));
+    }
+    if let Some((by, answer)) = &decision.after.respond {
+        does.push(format!("{}: answers {} after the upstream has executed it", name(*by), answer.status));
+    }
+    if let Some((by, at, _)) = &decision.after.hang {
+        does.push(format!("{}: hangs before the {at:?}", name(*by)).to_lowercase());
+    }
+    if let Some((by, cut)) = &decision.after.cut {
+        does.push(format!("{}: cuts ({cut:?}) instead of answering", name(*by)));
+    }
+    for shape in [&decision.down, &decision.up] {
+        for piece in &shape.piece {
+            does.push(format!("{}: waits before each piece", name(piece.by)));
+        }
+        if let Some((by, bytes, cut)) = shape.cut_bytes {
+            does.push(format!("{}: cuts ({cut:?}) after {}", name(by), crate::units::Bytes(bytes)));
+        }
+        if let Some((by, time, cut)) = shape.cut_time {
+            does.push(format!("{}: cuts ({cut:?}) after {}", name(by), span(time)));
+        }
+    }
+    does
+}
+
+/// The n-th request that is asked about.
+struct Asked<'a> {
+    edge: &'a Edge,
+    method: &'a str,
+    path: &'a str,
+    query: Option<&'a str>,
+    headers: Vec<(String, String)>,
+    n: u64,
+}
+
+impl<'a> Asked<'a> {
+    fn new(args: &'a Args, edge: &'a Edge, n: u64) -> Self {
+        let (method, target) = args.request.split_once(' ').unwrap_or(("GET", args.request.as_str()));
+        let (path, query) = match target.trim().split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target.trim(), None),
+        };
+        let field = |line: &String| {
+            let (name, value) = line.split_once(':').unwrap_or((line, ""));
+            (name.trim().to_owned(), value.trim().replace("{n}", &n.to_string()))
+        };
+        Self { edge, method, path, query, headers: args.headers.iter().map(field).collect(), n }
+    }
+}
+
+impl Subject for Asked<'_> {
+    fn protocol(&self) -> Protocol {
+        self.edge.protocol
+    }
+    fn method(&self) -> &str {
+        self.method
+    }
+    fn path(&self) -> &str {
+        self.path
+    }
+    fn query(&self) -> Option<&str> {
+        self.query
+    }
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_bytes())
+    }
+    fn host(&self) -> Option<&str> {
+        self.header("host").and_then(|host| std::str::from_utf8(host).ok())
+    }
+    fn peer(&self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    }
+    fn connection(&self) -> u64 {
+        self.n
+    }
+    fn body_size(&self) -> Option<u64> {
+        Some(0)
+    }
+    fn upgrade(&self) -> Option<&[u8]> {
+        self.header("upgrade")
+    }
+    fn is_health(&self) -> bool {
+        self.edge.is_health(self.path)
+    }
+    fn caller(&self) -> Option<&[u8]> {
+        self.edge.caller.as_deref().and_then(|name| self.header(name))
+    }
+    fn identity(&self) -> Option<&[u8]> {
+        self.edge.identity.as_deref().and_then(|name| self.header(name))
+    }
+}

@@ -1,0 +1,268 @@
+//! `brownout serve FILE`: the edges of a file for as long as it lives, its faults armed, more through the API.
+//!
+//! A changed file is read again; a broken one keeps the old one in force and says why. Guardrails are judged all the time.
+
+use super::loading::Flags;
+use super::run::Admin;
+use super::stage::{self, Standing};
+use super::{ENVIRONMENT, USAGE, fail, in_runtime, signals};
+use crate::api::{DEFAULT_TTL, LONGEST_TTL};
+use crate::control::Owner;
+use crate::model::{Experiment, FaultRule, Guardrail, Ttl};
+use crate::run::Stage;
+use crate::run::guard::Guards;
+use crate::telemetry::Event;
+use anstream::eprintln;
+use notify::RecursiveMode;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+/// How often guardrails and the halt file are looked at.
+const BEAT: Duration = Duration::from_millis(50);
+/// Changes of a file that come this close together are one.
+const SETTLED: Duration = Duration::from_millis(200);
+
+/// The arguments of `brownout serve`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The experiment file; its phases, load and expectations are left aside
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub(super) flags: Flags,
+    #[command(flatten)]
+    pub(super) live: Live,
+}
+
+/// What every long-lived command is told.
+#[derive(Debug, clap::Args)]
+pub struct Live {
+    /// The admin address, or `none`
+    #[arg(long, value_name = "ADDR", env = "BROWNOUT_ADMIN")]
+    admin: Option<String>,
+    /// Another name by which the admin address may be called
+    #[arg(long, value_name = "NAME")]
+    admin_host: Vec<String>,
+    /// The state folder: a file `halt` in it heals everything
+    #[arg(long, value_name = "DIR", env = "BROWNOUT_STATE", default_value = ".brownout")]
+    state: PathBuf,
+    /// Say only what goes wrong
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Serves until it is told to stop.
+pub fn main(args: &Args) -> u8 {
+    let Some(experiment) = args.flags.load(&args.file, args.live.quiet) else { return USAGE };
+    let lives = |rule: &FaultRule| life(rule, LONGEST_TTL);
+    live(&args.live, &experiment, args.flags.seed, lives, Some((&args.file, &args.flags)))
+}
+
+/// How long a fault lasts that nobody gave an end: the default, unless the file says.
+pub(super) fn life(rule: &FaultRule, default: Duration) -> Option<Duration> {
+    match rule.ttl {
+        Some(Ttl::For(time)) => Some(time),
+        Some(Ttl::Forever) => None,
+        None => Some(default.max(DEFAULT_TTL)),
+    }
+}
+
+/// Stands, arms, and stays until a signal comes.
+pub(super) fn live(
+    live: &Live,
+    experiment: &Experiment,
+    seed: Option<u64>,
+    lives: impl Fn(&FaultRule) -> Option<Duration>,
+    file: Option<(&Path, &Flags)>,
+) -> u8 {
+    let admin = match live.admin.as_deref() {
+        None => Admin::Default,
+        Some("none") => Admin::None,
+        Some(text) => match text.parse() {
+            Ok(address) => Admin::At(address),
+            Err(_) => return fail(USAGE, &format!("`{text}` is not an address, such as 127.0.0.1:8475")),
+        },
+    };
+    let seed = seed.or(experiment.seed).unwrap_or_else(super::run::draw);
+    let name = Some(&experiment.name);
+    let hosts = live.admin_host.clone();
+    let standing = match stage::stand(&experiment.edges, &experiment.faults, name, seed, admin, hosts) {
+        Ok(standing) => standing,
+        Err(error) => return fail(error.exit.code(), &error.text),
+    };
+    for rule in experiment.faults.iter().filter(|rule| rule.armed) {
+        if let Err(refusal) = standing.control.arm(rule.clone(), Owner::File, lives(rule), 1.0) {
+            standing.close();
+            return fail(USAGE, &format!("fault `{}` cannot be armed: {refusal}", rule.name));
+        }
+    }
+    if !live.quiet {
+        hello(&standing, seed, &lives, &experiment.faults);
+    }
+    let code = in_runtime(attend(&standing, live, experiment.guardrails.clone(), &lives, file));
+    standing.close();
+    code
+}
+
+fn hello(
+    standing: &Standing,
+    seed: u64,
+    lives: &impl Fn(&FaultRule) -> Option<Duration>,
+    rules: &[FaultRule],
+) {
+    for edge in standing.control.edges() {
+        eprintln!("edge {}: {} → {}", edge.name, edge.listen, edge.upstreams.join(", "));
+    }
+    for rule in rules {
+        match (rule.armed, lives(rule)) {
+            (false, _) => {
+                eprintln!("fault {}: not armed (`brownout fault arm \"{}\"`)", rule.name, rule.name)
+            }
+            (true, Some(time)) => {
+                eprintln!("fault {}: armed, heals in {}", rule.name, crate::units::Span(time))
+            }
+            (true, None) => eprintln!("fault {}: armed until healed", rule.name),
+        }
+    }
+    if let Some(admin) = standing.admin {
+        eprintln!("admin: http://{admin}   seed: {seed}");
+    }
+}
+
+/// Everything that can happen meanwhile.
+async fn attend(
+    standing: &Standing,
+    live: &Live,
+    guardrails: Vec<Guardrail>,
+    lives: &impl Fn(&FaultRule) -> Option<Duration>,
+    file: Option<(&Path, &Flags)>,
+) -> std::io::Result<u8> {
+    let mut stops = signals::stops()?;
+    let mut hangup = signals::reload()?;
+    let mut halt = signals::halt()?;
+    let mut events = standing.subscribe();
+    let mut guards = watch_rails(standing, &guardrails);
+    let (changed, mut changes) = mpsc::channel(1);
+    let _watcher = file.and_then(|(path, _)| watch(path, changed));
+    let mut beat = tokio::time::interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let stop_file = live.state.join("halt");
+    loop {
+        tokio::select! {
+            stop = stops.recv() => {
+                if !live.quiet {
+                    eprintln!("{}: healed; what is under way is let end (again: leaves at once)", stop.map_or("", |stop| stop.as_str()));
+                }
+                break;
+            }
+            _ = hangup.recv() => guards = reload(standing, live, lives, file).unwrap_or(guards),
+            Some(()) = changes.recv() => guards = reload(standing, live, lives, file).unwrap_or(guards),
+            _ = halt.recv() => {
+                standing.control.halt();
+                eprintln!("SIGUSR1: everything is healed and stays so until `brownout halt --lift`");
+            }
+            Some(event) = events.recv() => {
+                if let Event::Window(window) = &event.event {
+                    guards.take(event.t, window);
+                }
+            }
+            _ = beat.tick() => {
+                if !standing.control.is_halted() && stop_file.exists() {
+                    standing.control.halt();
+                    eprintln!("{} is there: everything is healed and stays so until `brownout halt --lift`", stop_file.display());
+                }
+                if let Some(breach) = guards.look(standing.now()) {
+                    standing.control.heal_all(None, "guardrail");
+                    eprintln!("guardrail `{}`: {} is {:.4}: everything is healed", breach.name, breach.key, breach.observed);
+                    standing.publish(Event::Guardrail { name: breach.name, key: breach.key, observed: breach.observed });
+                    guards = watch_rails(standing, &rails(&guards));
+                }
+            }
+        }
+    }
+    // a second signal does not wait for anybody
+    tokio::spawn(async move {
+        if let Some(stop) = stops.recv().await {
+            std::process::exit(if stop == crate::run::Stop::Interrupt { 130 } else { 143 });
+        }
+    });
+    standing.control.heal_all(None, "end");
+    tokio::task::yield_now().await;
+    Ok(0)
+}
+
+fn rails(guards: &Guards) -> Vec<Guardrail> {
+    guards.rules().cloned().collect()
+}
+
+fn watch_rails(standing: &Standing, rules: &[Guardrail]) -> Guards {
+    for rule in rules {
+        standing.telemetry.guardrail_known(&rule.name);
+    }
+    Guards::new(rules, standing.now())
+}
+
+/// Reads the file again; `None` keeps everything as it is.
+fn reload(
+    standing: &Standing,
+    live: &Live,
+    lives: &impl Fn(&FaultRule) -> Option<Duration>,
+    file: Option<(&Path, &Flags)>,
+) -> Option<Guards> {
+    let (path, flags) = file?;
+    let Some(experiment) = flags.load(path, true) else {
+        eprintln!("{} is broken: the old one stays in force", path.display());
+        return None;
+    };
+    match standing.control.reload(&experiment.edges, &experiment.faults, lives) {
+        Ok(done) => {
+            let said = [
+                ("armed", &done.armed),
+                ("healed", &done.healed),
+                ("opened", &done.opened),
+                ("closed", &done.closed),
+            ];
+            let said: Vec<String> = said
+                .iter()
+                .filter(|(_, names)| !names.is_empty())
+                .map(|(word, names)| format!("{word} {}", names.join(", ")))
+                .collect();
+            if !live.quiet && !said.is_empty() {
+                eprintln!("{} is in force: {}", path.display(), said.join("; "));
+            }
+            Some(watch_rails(standing, &experiment.guardrails))
+        }
+        Err(error) => {
+            eprintln!("error: {error}: the old file stays in force");
+            None
+        }
+    }
+}
+
+/// Tells when a file has changed. The folder is watched: editors replace files.
+fn watch(path: &Path, changed: mpsc::Sender<()>) -> Option<impl Sized + use<>> {
+    let path = std::path::absolute(path).ok()?;
+    let (folder, name) = (path.parent()?.to_owned(), path.file_name()?.to_owned());
+    let tell = move |events: notify_debouncer_mini::DebounceEventResult| {
+        let ours = |event: &notify_debouncer_mini::DebouncedEvent| event.path.file_name() == Some(&name);
+        if events.is_ok_and(|events| events.iter().any(ours)) {
+            let _ = changed.try_send(());
+        }
+    };
+    let watching = notify_debouncer_mini::new_debouncer(SETTLED, tell).and_then(|mut debouncer| {
+        debouncer.watcher().watch(&folder, RecursiveMode::NonRecursive)?;
+        Ok(debouncer)
+    });
+    match watching {
+        Ok(debouncer) => Some(debouncer),
+        Err(error) => {
+            let _ = fail(
+                ENVIRONMENT,
+                &format!("changes of the file are not seen ({error}): send SIGHUP instead"),
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The stage on which runs take place: edges, control, telemetry, admin address and journal, brought up together.
+
+use super::run::{Admin, Setting, StartError};
+use crate::api::{self, AdminConfig, AdminHandle, AdminState};
+use crate::control::{Control, EdgeStatus, Owner, Refusal};
+use crate::model::{Edge, Experiment, FaultRule, FaultSource, Phase, Ttl, parse_fault};
+use crate::report::Exit;
+use crate::run::Stage;
+use crate::telemetry::{Event, Journal, Stamped, Telemetry};
+use crate::units::Name;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc::Receiver;
+
+/// Where the admin address is if nobody says.
+pub const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8475);
+
+/// How long what is under way has at the end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Everything that stands while Brownout proxies.
+#[derive(Debug)]
+pub struct Standing {
+    /// Who arms and heals.
+    pub control: Arc<Control>,
+    /// What happens.
+    pub telemetry: Arc<Telemetry>,
+    /// The admin address, if there is one.
+    pub admin: Option<SocketAddr>,
+    handle: Mutex<Option<AdminHandle>>,
+    journal: Mutex<Option<Journal>>,
+    experiment: Option<Name>,
+    seed_of_run: u64,
+}
+
+/// How many workers: one for each processor.
+#[must_use]
+pub fn workers() -> usize {
+    std::env::var("BROWNOUT_WORKERS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
+        .unwrap_or(1)
+}
+
+/// Opens edges and the admin address.
+///
+/// # Errors
+/// When an address is taken: exit code 5.
+pub fn stand(
+    edges: &[Edge],
+    rules: &[FaultRule],
+    experiment: Option<&Name>,
+    seed: u64,
+    admin: Admin,
+    hosts: Vec<String>,
+) -> Result<Standing, StartError> {
+    let environment = |text: String| StartError { exit: Exit::Environment, text };
+    let telemetry = Telemetry::new();
+    let control =
+        Control::start(edges, workers(), seed, telemetry.clone()).map_err(|error| environment(error.text))?;
+    control.know(rules);
+    let listen = match admin {
+        Admin::None => None,
+        Admin::Default => Some(ADMIN),
+        Admin::At(address) => Some(address),
+    };
+    let ttls: Vec<(String, Option<Ttl>)> =
+        rules.iter().map(|rule| (rule.name.to_string(), rule.ttl)).collect();
+    let state = Arc::new(AdminState {
+        experiment: Mutex::new(experiment.map(Name::to_string)),
+        parse_fault: Box::new(|table, edges| by_hand(&table, edges)),
+        ttl_of: Box::new(move |name| ttls.iter().find(|(known, _)| known == name).and_then(|(_, ttl)| *ttl)),
+    });
+    let open = |listen: SocketAddr| {
+        let token = std::env::var("BROWNOUT_TOKEN").ok().filter(|token| !token.is_empty());
+        let config = AdminConfig { listen, hosts: hosts.clone(), token };
+        api::start(config, control.clone(), telemetry.clone(), state.clone())
+    };
+    let handle = match listen.map(|listen| (listen, open(listen))) {
+        None => None,
+        Some((_, Ok(handle))) => Some(handle),
+        // two runs beside each other: the second takes any port, unless it was told one
+        Some((_, Err(error))) if admin == Admin::Default && error.kind() == std::io::ErrorKind::AddrInUse => {
+            open(SocketAddr::new(ADMIN.ip(), 0)).ok()
+        }
+        Some((listen, Err(error))) => {
+            control.stop(Duration::ZERO);
+            return Err(environment(format!("the admin address {listen} cannot be opened: {error}")));
+        }
+    };
+    Ok(Standing {
+        admin: handle.as_ref().map(AdminHandle::addr),
+        handle: Mutex::new(handle),
+        journal: Mutex::new(None),
+        experiment: experiment.cloned(),
+        seed_of_run: seed,
+        control,
+        telemetry,
+    })
+}
+
+/// Brings up what a run needs.
+///
+/// # Errors
+/// When an address is taken or the journal cannot be written: exit code 5.
+pub fn bring_up(experiment: &Experiment, setting: &Setting) -> Result<Standing, StartError> {
+    let rules = &experiment.faults;
+    let standing =
+        stand(&experiment.edges, rules, Some(&experiment.name), setting.seed, setting.admin, Vec::new())?;
+    for guardrail in &experiment.guardrails {
+        standing.telemetry.guardrail_known(&guardrail.name);
+    }
+    let path = setting.folder.join("journal.jsonl");
+    match Journal::create(&path, &standing.telemetry) {
+        Ok(journal) => *lock(&standing.journal) = Some(journal),
+        Err(error) => {
+            standing.close();
+            let text = format!("the journal {} cannot be written: {error}", path.display());
+            return Err(StartError { exit: Exit::Environment, text });
+        }
+    }
+    standing.telemetry.start_clock();
+    Ok(standing)
+}
+
+impl Standing {
+    /// The seed in force.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed_of_run
+    }
+}
+
+impl Stage for Standing {
+    fn arm(&self, rule: &FaultRule, life: Duration, scale: f64) -> Result<(), Refusal> {
+        self.control.arm(rule.clone(), Owner::Run, Some(life), scale)
+    }
+
+    fn heal_all(&self, why: &'static str) {
+        self.control.heal_all(Some(Owner::Run), why);
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.control.enter(phase);
+        if let Some(name) = &self.experiment {
+            self.telemetry.phase_gauge(name, phase);
+        }
+    }
+
+    fn publish(&self, event: Event) {
+        if let Event::Guardrail { name, .. } = &event {
+            self.telemetry.guardrail_tripped(name);
+        }
+        self.telemetry.publish(event);
+    }
+
+    fn flush(&self) {
+        self.telemetry.flush();
+    }
+
+    fn now(&self) -> f64 {
+        self.telemetry.now()
+    }
+
+    fn subscribe(&self) -> Receiver<Arc<Stamped>> {
+        self.telemetry.subscribe()
+    }
+
+    fn edges(&self) -> Vec<SocketAddr> {
+        self.control.edges().into_iter().map(|edge| edge.listen).collect()
+    }
+
+    fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    fn met(&self, expectation: &Name, met: Option<bool>) {
+        self.telemetry.expectation_met(expectation, met);
+    }
+
+    fn close(&self) {
+        self.control.stop(GRACE);
+        if let Some(handle) = lock(&self.handle).take() {
+            handle.stop();
+        }
+        self.telemetry.stop();
+        if let Some(journal) = lock(&self.journal).take()
+            && let Err(error) = journal.finish()
+        {
+            tracing::warn!("the journal could not be finished: {error}");
+        }
+    }
+}
+
+/// Reads a fault that is armed by hand.
+fn by_hand(table: &serde_json::Value, edges: &[EdgeStatus]) -> Result<(FaultRule, Option<Ttl>), String> {
+    let known: Vec<(String, crate::decision::Protocol)> =
+        edges.iter().map(|edge| (edge.name.clone(), edge.protocol)).collect();
+    let (rule, _) =
+        parse_fault(FaultSource::Json(table), &known).map_err(|problems| problems.render(false))?;
+    let ttl = rule.ttl;
+    Ok((rule, ttl))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
