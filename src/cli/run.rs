@@ -256,13 +256,22 @@ pub struct StartError {
     pub text: String,
 }
 
-/// Runs what was loaded, one after the other, writes the results (to `out`, and into each run's folder), and returns the
-/// exit code.
+/// Runs what was loaded, one after the other, writes the results (to standard output, and into each run's folder), and
+/// returns the exit code.
 pub async fn execute(
     plan: &Plan,
     experiments: &[Experiment],
     signals: &mut Receiver<Stop>,
+    bring_up: impl AsyncFn(&Experiment, &Setting) -> Result<Arc<dyn Stage>, StartError>,
+) -> u8 {
+    execute_to(&mut std::io::stdout(), plan, experiments, signals, bring_up).await
+}
+
+async fn execute_to(
     out: &mut dyn Write,
+    plan: &Plan,
+    experiments: &[Experiment],
+    signals: &mut Receiver<Stop>,
     bring_up: impl AsyncFn(&Experiment, &Setting) -> Result<Arc<dyn Stage>, StartError>,
 ) -> u8 {
     let mut reports = Vec::new();
@@ -466,15 +475,16 @@ mod tests {
         let (_keep, mut signals) = tokio::sync::mpsc::channel(1);
         let mut printed = Vec::new();
         let experiments = [one, other];
-        let code = execute(&plan, &experiments, &mut signals, &mut printed, async |experiment, setting| {
-            assert!(setting.folder.is_dir() && setting.seed == 42);
-            if experiment.name.as_str() == "other" {
-                return Err(StartError { exit: Exit::Environment, text: "port taken".into() });
-            }
-            let healthy = |phase: Phase, _| vec![window(0, phase, 10, 0), window(1, phase, 10, 0)];
-            Ok(Fake::new(Box::new(healthy)).begin() as Arc<dyn Stage>)
-        })
-        .await;
+        let code =
+            execute_to(&mut printed, &plan, &experiments, &mut signals, async |experiment, setting| {
+                assert!(setting.folder.is_dir() && setting.seed == 42);
+                if experiment.name.as_str() == "other" {
+                    return Err(StartError { exit: Exit::Environment, text: "port taken".into() });
+                }
+                let healthy = |phase: Phase, _| vec![window(0, phase, 10, 0), window(1, phase, 10, 0)];
+                Ok(Fake::new(Box::new(healthy)).begin() as Arc<dyn Stage>)
+            })
+            .await;
         assert_eq!(code, 5);
         let printed: serde_json::Value = serde_json::from_slice(&printed).unwrap();
         assert_eq!((&printed[0]["verdict"], &printed[1]["verdict"]), (&"passed".into(), &"error".into()));

@@ -144,7 +144,6 @@ mod tests {
     use super::*;
     use crate::model::StatusSet;
     use crate::telemetry::{Event, Stamped};
-    use crate::units::Comparison;
     use std::time::Duration;
 
     /// 100 judged of which 2 failed, 50 injected of which 40 failed.
@@ -207,20 +206,15 @@ mod tests {
         assert_eq!(measure(Metric::Rate, &untimed, 0.0, false), None);
     }
 
-    fn expectation(phases: &[Phase], baseline: bool) -> Expectation {
-        Expectation {
-            name: "x".parse().unwrap(),
-            edge: 0,
-            phases: phases.to_vec(),
-            checks: vec![Check {
-                metric: Metric::SuccessRate,
-                limit: ">= 99%".parse::<Comparison>().unwrap(),
-                line: 1,
-            }],
-            include_injected: false,
-            baseline,
-            line: 1,
-        }
+    fn experiment(phases: &[Phase], baseline: bool) -> Experiment {
+        let phases: Vec<_> = phases.iter().map(|phase| phase.as_str()).collect();
+        let text = format!(
+            "name = \"x\"\n[[edge]]\nname = \"e\"\nlisten = \"127.0.0.1:0\"\nupstream = \"http://127.0.0.1:1\"\n\
+             [[expect]]\nname = \"y\"\nedge = \"e\"\nsuccess_rate = \">= 99%\"\nphase = {phases:?}\nbaseline = {baseline}"
+        );
+        crate::model::parse(&text, "x.toml".as_ref(), &crate::model::Overrides::default())
+            .unwrap_or_else(|problems| panic!("{}", problems.render(false)))
+            .experiment
     }
 
     #[test]
@@ -234,14 +228,13 @@ mod tests {
             (&[Baseline], false, &[Baseline]),
             (&[Baseline], true, &[Baseline]),
         ] {
-            assert_eq!(phases(&expectation(own, baseline)), judged);
+            assert_eq!(phases(&experiment(own, baseline).expects[0]), judged);
         }
     }
 
     #[test]
     fn what_ended_after_the_first_fault_does_not_count_against_the_baseline() {
-        let mut experiment = crate::run::testing::experiment();
-        experiment.expects = vec![expectation(&[Phase::Fault], true)];
+        let experiment = experiment(&[Phase::Fault], true);
         let mut fold = Fold::new();
         let mut t = 0.0;
         let mut tell = |event| {
