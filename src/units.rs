@@ -304,7 +304,7 @@ impl fmt::Display for Op {
 
 /// What a limit is measured in; the number beside it is in the base unit named here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// A ratio, 0 to 1; written in percent.
     Ratio,

@@ -256,8 +256,19 @@ pub struct StartError {
     pub text: String,
 }
 
-/// Runs what was loaded, one after the other, writes the results, and returns the exit code.
+/// Runs what was loaded, one after the other, writes the results (to standard output, and into each run's folder), and
+/// returns the exit code.
 pub async fn execute(
+    plan: &Plan,
+    experiments: &[Experiment],
+    signals: &mut Receiver<Stop>,
+    bring_up: impl AsyncFn(&Experiment, &Setting) -> Result<Arc<dyn Stage>, StartError>,
+) -> u8 {
+    execute_to(&mut std::io::stdout(), plan, experiments, signals, bring_up).await
+}
+
+async fn execute_to(
+    out: &mut dyn Write,
     plan: &Plan,
     experiments: &[Experiment],
     signals: &mut Receiver<Stop>,
@@ -272,7 +283,9 @@ pub async fn execute(
             break;
         }
     }
-    print(plan, &reports);
+    // Nobody to read it is nobody to tell.
+    let _ = out.write_all(results(plan, &reports).as_bytes());
+    let _ = out.flush();
     Exit::weightiest(reports.iter().map(|report| Exit::of(report.exit))).code()
 }
 
@@ -349,10 +362,9 @@ impl Plan {
     }
 }
 
-/// Writes the results to standard output.
-fn print(plan: &Plan, reports: &[Report]) {
-    let mut out = std::io::stdout().lock();
-    let text = match (plan.format, reports) {
+/// The results as standard output gets them.
+fn results(plan: &Plan, reports: &[Report]) -> String {
+    match (plan.format, reports) {
         (Format::Json, [report]) => json::render(report),
         (Format::Json, reports) => json::render_all(reports),
         (Format::Human, reports) => {
@@ -361,11 +373,9 @@ fn print(plan: &Plan, reports: &[Report]) {
             if reports.len() > 1 {
                 text.push(text::scorecard(reports));
             }
-            text.join("\n\n")
+            text.join("\n")
         }
-    };
-    // Nobody to read it is nobody to tell.
-    let _ = out.write_all(text.as_bytes());
+    }
 }
 
 #[cfg(test)]
@@ -450,5 +460,40 @@ mod tests {
         let found = files(&[path("notes.md"), folder.path().to_owned()]).unwrap();
         assert_eq!(found, [path("notes.md"), path("a.toml"), path("b.toml"), path("sub/c.toml")]);
         assert!(files(&[path("empty")]).unwrap_err().contains("no experiment"));
+    }
+
+    #[tokio::test]
+    async fn runs_one_after_the_other_and_writes_what_came_of_them() {
+        use crate::model::Phase;
+        use crate::run::testing::{Fake, experiment, window};
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("results");
+        let plan = planned(&["x", "--out", out.to_str().unwrap(), "--format", "json", "-q"]).unwrap();
+        let (mut one, mut other) = (experiment(), experiment());
+        one.run.time_scale = 0.01;
+        other.name = "other".parse().unwrap();
+        let (_keep, mut signals) = tokio::sync::mpsc::channel(1);
+        let mut printed = Vec::new();
+        let experiments = [one, other];
+        let code =
+            execute_to(&mut printed, &plan, &experiments, &mut signals, async |experiment, setting| {
+                assert!(setting.folder.is_dir() && setting.seed == 42);
+                if experiment.name.as_str() == "other" {
+                    return Err(StartError { exit: Exit::Environment, text: "port taken".into() });
+                }
+                let healthy = |phase: Phase, _| vec![window(0, phase, 10, 0), window(1, phase, 10, 0)];
+                Ok(Fake::new(Box::new(healthy)).begin() as Arc<dyn Stage>)
+            })
+            .await;
+        assert_eq!(code, 5);
+        let printed: serde_json::Value = serde_json::from_slice(&printed).unwrap();
+        assert_eq!((&printed[0]["verdict"], &printed[1]["verdict"]), (&"passed".into(), &"error".into()));
+        assert_eq!(printed[1]["reasons"][0], "port taken");
+        for (name, exit) in [("timeout-cut", 0), ("other", 5)] {
+            let text = std::fs::read_to_string(out.join(name).join("report.json")).unwrap();
+            let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!((&report["exit"], &report["run"]), (&exit.into(), &name.into()));
+            assert!(out.join(name).join("junit.xml").is_file());
+        }
     }
 }

@@ -138,3 +138,117 @@ fn why_not(expectation: &Expectation, phase: Phase, window: &Window, fold: &Fold
         "no traffic".into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::StatusSet;
+    use crate::telemetry::{Event, Stamped};
+    use std::time::Duration;
+
+    /// 100 judged of which 2 failed, 50 injected of which 40 failed.
+    fn window() -> Window {
+        let mut window = Window {
+            requests: 100,
+            failed: 2,
+            injected: 50,
+            injected_failed: 40,
+            health: 1_000,
+            in_flight: 7,
+            ..Window::default()
+        };
+        window.by_status.extend([(200, 97), (404, 1), (500, 1), (503, 1)]);
+        window.injected_by_status.extend([(200, 10), (503, 40)]);
+        (1..=100).for_each(|ms| window.durations.record(Duration::from_millis(ms)));
+        (0..50).for_each(|_| window.injected_durations.record(Duration::from_secs(1)));
+        window
+    }
+
+    #[test]
+    fn every_metric_without_and_with_what_was_injected() {
+        let class = |low, high| Metric::StatusRate(StatusSet { low, high });
+        for (metric, without, with) in [
+            (Metric::SuccessRate, 0.98, 108.0 / 150.0),
+            (Metric::ErrorRate, 0.02, 42.0 / 150.0),
+            (class(503, 503), 0.01, 41.0 / 150.0),
+            (class(500, 599), 0.02, 42.0 / 150.0),
+            (class(400, 499), 0.01, 1.0 / 150.0),
+            (class(300, 399), 0.0, 0.0),
+            (Metric::Quantile(0.5), 0.05, 0.075),
+            (Metric::Quantile(0.99), 0.099, 1.0),
+            (Metric::Rate, 10.0, 15.0),
+            (Metric::InFlight, 7.0, 7.0),
+        ] {
+            for (include, expected) in [(false, without), (true, with)] {
+                let seen = measure(metric, &window(), 10.0, include).unwrap();
+                assert!((seen - expected).abs() <= expected * 0.008, "{metric:?} {include}: {seen}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_sample_is_no_value() {
+        let injected = Window { injected: 5, health: 5, ..Window::default() };
+        let untimed = Window { requests: 5, ..Window::default() };
+        for metric in [
+            Metric::SuccessRate,
+            Metric::ErrorRate,
+            Metric::StatusRate(StatusSet { low: 200, high: 200 }),
+            Metric::Quantile(0.5),
+            Metric::Rate,
+            Metric::InFlight,
+        ] {
+            assert_eq!(measure(metric, &Window::default(), 1.0, true), None);
+            assert_eq!(measure(metric, &injected, 1.0, false), None, "{metric:?}");
+        }
+        assert_eq!(measure(Metric::Quantile(0.5), &untimed, 1.0, false), None);
+        assert_eq!(measure(Metric::SuccessRate, &untimed, 1.0, false), Some(1.0));
+        assert_eq!(measure(Metric::Rate, &untimed, 0.0, false), None);
+    }
+
+    fn experiment(phases: &[Phase], baseline: bool) -> Experiment {
+        let phases: Vec<_> = phases.iter().map(|phase| phase.as_str()).collect();
+        let text = format!(
+            "name = \"x\"\n[[edge]]\nname = \"e\"\nlisten = \"127.0.0.1:0\"\nupstream = \"http://127.0.0.1:1\"\n\
+             [[expect]]\nname = \"y\"\nedge = \"e\"\nsuccess_rate = \">= 99%\"\nphase = {phases:?}\nbaseline = {baseline}"
+        );
+        crate::model::parse(&text, "x.toml".as_ref(), &crate::model::Overrides::default())
+            .unwrap_or_else(|problems| panic!("{}", problems.render(false)))
+            .experiment
+    }
+
+    #[test]
+    fn the_baseline_is_judged_by_all_but_recovery() {
+        use Phase::{Baseline, Fault, Recovery};
+        for (own, baseline, judged) in [
+            (&[Fault][..], true, &[Baseline, Fault][..]),
+            (&[Fault], false, &[Fault]),
+            (&[Recovery], true, &[Recovery]),
+            (&[Fault, Recovery], true, &[Baseline, Fault, Recovery]),
+            (&[Baseline], false, &[Baseline]),
+            (&[Baseline], true, &[Baseline]),
+        ] {
+            assert_eq!(phases(&experiment(own, baseline).expects[0]), judged);
+        }
+    }
+
+    #[test]
+    fn what_ended_after_the_first_fault_does_not_count_against_the_baseline() {
+        let experiment = experiment(&[Phase::Fault], true);
+        let mut fold = Fold::new();
+        let mut t = 0.0;
+        let mut tell = |event| {
+            t += 1.0;
+            fold.take(&Stamped { t, event });
+        };
+        let window = |failed| {
+            Event::Window(Window { phase: Some(Phase::Baseline), requests: 10, failed, ..Window::default() })
+        };
+        tell(Event::Phase { phase: Phase::Baseline });
+        tell(window(0));
+        tell(Event::Phase { phase: Phase::Fault });
+        tell(window(10));
+        assert_eq!(baseline(&experiment, &fold), Steadiness::Steady);
+        assert_eq!(fold.sum(0, Phase::Baseline).unwrap().failed, 10, "it is counted all the same");
+    }
+}

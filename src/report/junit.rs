@@ -4,7 +4,7 @@
 //! green here, unless `--allow-vacuous` asks for it. What was not reached because the run was cut short is skipped, with
 //! one error that says what cut it.
 
-use super::{CheckResult, Report, Verdict, text};
+use super::{CheckResult, Report, Verdict, figures, text};
 use crate::units::Comparison;
 use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite};
 
@@ -15,7 +15,8 @@ pub fn render(report: &Report) -> String {
     for check in &report.expectations {
         suite.add_test_case(expectation(report, check));
     }
-    for fault in &report.faults {
+    // Faults armed by hand are nobody's promise.
+    for fault in report.faults.iter().filter(|fault| !fault.actions.is_empty()) {
         let mut case = case(format!("fault {} strikes", fault.name), "faults", report, fault.line);
         if !report.phases.iter().any(|phase| phase.name == "fault") {
             case.status = skipped("the run ended before the fault phase");
@@ -33,7 +34,7 @@ pub fn render(report: &Report) -> String {
         let mut case = case(name, "guardrails", report, rail.line);
         if rail.breached {
             let limit = Comparison { op: rail.op, limit: rail.limit, unit: rail.unit };
-            let seen = rail.observed.map_or_else(String::new, |value| text::number(rail.unit, value));
+            let seen = rail.observed.map_or_else(String::new, |value| figures::number(rail.unit, value));
             case.status = unsuccessful(NonSuccessKind::Failure, "guardrail", format!("{seen} is {limit}"));
         }
         suite.add_test_case(case);

@@ -1,13 +1,15 @@
 //! The summary that a person reads at the end of a run: the verdict first, then what it rests on.
 
+use super::figures::{clock, fit, number, seconds, share, wrap};
 use super::{CheckResult, EdgePhase, EdgeResult, FaultResult, GuardrailResult, Report, Verdict, replay};
-use crate::units::{Comparison, Span, Unit};
+use crate::units::{Comparison, Unit};
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write;
-use std::time::Duration;
 
 /// The summary is never wider than this.
 const WIDTH: usize = 100;
+/// So many reasons stand under the verdict; the rest is below anyway.
+const REASONS: usize = 6;
 
 /// The summary, with colours or without.
 #[must_use]
@@ -73,6 +75,14 @@ impl Page {
         }
     }
 
+    /// Wrapped text that stands back.
+    fn aside(&mut self, indent: usize, text: &str) {
+        for line in wrap(text, WIDTH - indent) {
+            let line = self.paint(DIM, &line);
+            self.line(&format!("{}{line}", " ".repeat(indent)));
+        }
+    }
+
     fn verdict(&mut self, report: &Report) {
         let style = match report.verdict {
             Verdict::Passed => GOOD,
@@ -87,8 +97,11 @@ impl Page {
         let facts = format!("{} · seed {} · {}", report.name, report.seed, clock(lasted));
         let facts = self.paint(DIM, &facts);
         self.line(&format!("{}{facts}", " ".repeat(indent)));
-        for reason in &report.reasons {
+        for reason in report.reasons.iter().take(REASONS) {
             self.wrapped("  - ", 4, reason);
+        }
+        if report.reasons.len() > REASONS {
+            self.line(&format!("  - and {} more", report.reasons.len() - REASONS));
         }
         let exit = super::Exit::of(report.exit);
         if report.verdict == Verdict::Passed {
@@ -179,10 +192,9 @@ impl Page {
             let mut counts =
                 format!("{} matched, {} selected, {} hit", fault.matched, fault.selected, fault.hits);
             if let Some(late) = fault.delay_error_p99 {
-                let _ = write!(counts, "; delays at most {} late (p99)", seconds(late));
+                let _ = write!(counts, "; late by {} (p99)", seconds(late));
             }
-            let counts = self.paint(DIM, &counts);
-            self.line(&format!("{}{counts}", " ".repeat(38)));
+            self.aside(38, &counts);
         }
     }
 
@@ -191,17 +203,22 @@ impl Page {
             return;
         }
         self.heading("expectations");
-        for check in &report.expectations {
+        let reached = |check: &&CheckResult| report.phases.iter().any(|phase| phase.name == check.phase);
+        let shown: Vec<_> = report.expectations.iter().filter(reached).collect();
+        for check in &shown {
+            let mut others = shown.iter().filter(|other| same(check, other));
             // A baseline that held is a remark on the line of the phase that matters, if there is one.
-            let main = report.expectations.iter().any(|other| same(check, other) && other.met.is_some());
-            if check.phase == "baseline" && check.met == Some(true) && main {
+            if check.phase == "baseline" && check.met == Some(true) && others.clone().next().is_some() {
                 continue;
             }
-            let before = report
-                .expectations
-                .iter()
-                .find(|other| other.phase == "baseline" && check.phase != "baseline" && same(check, other));
+            let before = others.find(|other| other.phase == "baseline").copied();
             self.expectation(report, check, before);
+        }
+        let unseen = report.expectations.len() - shown.len();
+        if unseen > 0 {
+            let checks = if unseen == 1 { "check" } else { "checks" };
+            let dash = self.paint(DIM, &format!("- {unseen} {checks} of phases that were not reached"));
+            self.line(&format!("    {dash}"));
         }
     }
 
@@ -227,11 +244,7 @@ impl Page {
         if check.met != Some(true) {
             let place = place(report, check.line);
             let why = check.reason.as_ref().map_or_else(String::new, |why| format!("{why} "));
-            let text = format!("{why}({place})");
-            for line in wrap(&text, WIDTH - 6) {
-                let line = self.paint(DIM, &line);
-                self.line(&format!("      {line}"));
-            }
+            self.aside(6, &format!("{why}({place})"));
         }
     }
 
@@ -241,23 +254,24 @@ impl Page {
         }
         self.heading("guardrails");
         for rail in &report.guardrails {
-            let (mark, style) = mark(Some(!rail.breached));
+            let watched = report.phases.iter().any(|phase| phase.name == "fault");
+            let (mark, style) = if watched { mark(Some(!rail.breached)) } else { ("-", DIM) };
             let mark = self.paint(style, mark);
             let limit = Comparison { op: rail.op, limit: rail.limit, unit: rail.unit };
             let key = fit(&format!("{} {}", rail.edge, rail.key), 24);
             let limit = format!("{limit} for {}", clock(rail.lasts));
-            let state = self.state(report, rail);
+            let state = self.state(rail, watched);
             self.line(&format!("    {mark} {} {key}  {limit:<18}  {state}", fit(&rail.name, 30)));
         }
     }
 
-    fn state(&self, report: &Report, rail: &GuardrailResult) -> String {
+    fn state(&self, rail: &GuardrailResult, watched: bool) -> String {
         match (rail.breached, rail.at, rail.observed) {
             (true, Some(at), Some(seen)) => {
                 let text = format!("{} at {}", number(rail.unit, seen), clock(at));
                 self.paint(BAD, &text)
             }
-            _ if report.phases.iter().any(|phase| phase.name == "fault") => self.paint(DIM, "held"),
+            _ if watched => self.paint(DIM, "held"),
             _ => self.paint(DIM, "not watched"),
         }
     }
@@ -334,85 +348,4 @@ fn intervals(fault: &FaultResult) -> String {
 pub fn value(check: &CheckResult, value: f64) -> String {
     let short = number(check.unit, value);
     if short == number(check.unit, check.limit) { Comparison::show(check.unit, value) } else { short }
-}
-
-/// A value of this unit, short.
-#[must_use]
-pub fn number(unit: Unit, value: f64) -> String {
-    match unit {
-        Unit::Ratio => share(value),
-        Unit::Seconds => seconds(value),
-        Unit::PerSecond => format!("{}/s", digits(value)),
-        Unit::Count => digits(value),
-        Unit::Times => format!("{}x", digits(value)),
-    }
-}
-
-/// A share in percent; never `100%` or `0%` unless it is.
-#[must_use]
-pub fn share(ratio: f64) -> String {
-    let percent = ratio * 100.0;
-    if percent > 0.0 && percent < 0.01 {
-        "<0.01%".into()
-    } else if percent < 100.0 && percent > 99.99 {
-        ">99.99%".into()
-    } else {
-        let text = format!("{percent:.2}");
-        format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
-    }
-}
-
-/// A duration with three digits at most.
-#[must_use]
-pub fn seconds(value: f64) -> String {
-    match value {
-        v if v >= 59.95 => clock(v),
-        v if v >= 0.9995 => format!("{}s", digits(v)),
-        v => format!("{}ms", digits(v * 1e3)),
-    }
-}
-
-/// A time of the run, to the second once it is longer than ten.
-pub(crate) fn clock(seconds: f64) -> String {
-    let step = if seconds >= 9.95 { 1.0 } else { 0.1 };
-    let seconds = ((seconds / step).round() * step).max(0.0);
-    Span(Duration::try_from_secs_f64(seconds).unwrap_or_default()).to_string()
-}
-
-/// Three digits.
-fn digits(value: f64) -> String {
-    let decimals = match value.abs() {
-        v if v >= 99.95 => 0,
-        v if v >= 9.995 => 1,
-        _ => 2,
-    };
-    let text = format!("{value:.decimals$}");
-    if decimals == 0 { text } else { text.trim_end_matches('0').trim_end_matches('.').to_owned() }
-}
-
-/// Text of exactly this many columns.
-pub(crate) fn fit(text: &str, width: usize) -> String {
-    let length = text.chars().count();
-    if length > width {
-        text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
-    } else {
-        format!("{text}{}", " ".repeat(width - length))
-    }
-}
-
-/// Lines of at most this many columns, broken at spaces; a longer word has a line of its own.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let Some(line) = lines.last_mut() else { break };
-        if line.is_empty() {
-            line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= width {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    lines
 }

@@ -262,8 +262,11 @@ fn vacuities(
             "; no fault was armed (`baseline = false` skips this check)"
         };
         reasons.push(format!(
-            "`{}` has no sample of {} in the {} on `{}`: {why}{cure}",
-            check.name, check.key, check.phase, check.edge
+            "`{}`: no sample for {} on `{}` in the {}: {why}{cure}",
+            check.name,
+            check.key,
+            check.edge,
+            called(check.phase)
         ));
     }
     if !faulted {
@@ -298,9 +301,17 @@ fn describe(check: &CheckResult) -> String {
     let observed = check.observed.map_or_else(String::new, |value| super::text::value(check, value));
     let limit = crate::units::Comparison { op: check.op, limit: check.limit, unit: check.unit };
     format!(
-        "`{}` did not hold: {} on `{}` was {observed} in the {}, expected {limit}",
-        check.name, check.key, check.edge, check.phase
+        "`{}`: {} on `{}` was {observed} in the {}, expected {limit}",
+        check.name,
+        check.key,
+        check.edge,
+        called(check.phase)
     )
+}
+
+/// A phase in a sentence.
+fn called(phase: &str) -> &str {
+    if phase == "fault" { "fault phase" } else { phase }
 }
 
 #[cfg(test)]

@@ -144,6 +144,22 @@ async fn an_interrupt_heals_and_reports() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_kill_switch_ends_the_fault_phase() {
+    let fake = Fake::new(Box::new(healthy)).begin();
+    let switch = fake.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        switch.heal_all("halt");
+    });
+    let (_keep, mut signals) = channel(1);
+    let experiment = experiment();
+    let progress = Progress::new(Box::new(std::io::sink()), Kind::Plain, &experiment);
+    let report = run(fake.clone(), &experiment, &options(), &mut signals, progress).await;
+    assert_eq!((report.verdict, report.exit), (Verdict::Aborted, 4));
+    assert_eq!(fake.calls()[3..], ["heal halt", "heal halt", "enter recovery", "enter idle"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fault_that_cannot_be_armed_ends_the_run() {
     let mut fake = Fake::new(Box::new(healthy));
     fake.refuses = true;

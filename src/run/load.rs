@@ -228,3 +228,7 @@ impl Words {
         )
     }
 }
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

@@ -385,3 +385,7 @@ impl Run {
         out.push(Command::Finish(end));
     }
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

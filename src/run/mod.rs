@@ -1,6 +1,6 @@
 //! A run: the phases of one experiment, from its start to its verdict.
 //!
-//! [`machine`] decides, purely, what happens next; [`driver`] carries it out against a [`Stage`](driver::Stage), with the
+//! [`machine`] decides, purely, what happens next; [`driver`] carries it out against a [`Stage`], with the
 //! built-in [`load`] and the user's [`command`], watches the guardrails ([`guard`]) and shows [`progress`]. Knows nothing of
 //! the proxy's sockets, of plans, or of how faults are carried out.
 
@@ -12,7 +12,9 @@ pub mod load;
 pub mod machine;
 pub mod output;
 pub mod progress;
+pub mod stage;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use driver::{Options, Stage, Stop};
+pub use driver::Options;
+pub use stage::{Stage, Stop};

@@ -4,7 +4,7 @@
 
 use crate::model::{Experiment, Phase};
 use crate::report::Fold;
-use crate::report::text::{clock, number, seconds, share};
+use crate::report::figures::{clock, number, seconds, share};
 use crate::telemetry::{Event, Stamped, Window};
 use crate::units::Unit;
 use std::collections::VecDeque;

@@ -1,13 +1,8 @@
 //! What the tests of a run share: an experiment, a stage that stands nowhere, and a buffer.
 
-use super::driver::Stage;
+use super::stage::Stage;
 use crate::control::Refusal;
-use crate::decision::{Answer, Protocol};
-use crate::fault::{Fault, Respond};
-use crate::model::{
-    Check, Edge, Expectation, Experiment, FaultRule, Guardrail, HostPolicy, Metric, Phase, Phases, Source,
-    Timeouts, Upstream, When, Who,
-};
+use crate::model::{Experiment, FaultRule, Phase};
 use crate::telemetry::{Event, Stamped, Window};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -38,94 +33,49 @@ impl Write for Captured {
 
 /// Two edges, one fault on the second, expectations on the first.
 pub(crate) fn experiment() -> Experiment {
-    let edge = |name: &str, from: &str, to: &str, line| Edge {
-        name: name.parse().unwrap(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        upstreams: vec![Upstream { host: "127.0.0.1".into(), port: 1, base: String::new() }],
-        protocol: Protocol::Http,
-        from: from.into(),
-        to: to.into(),
-        identity: None,
-        timeout: Timeouts::default(),
-        max_connections: Some(10),
-        max_in_flight: 10,
-        max_held: 10,
-        host: HostPolicy::Keep,
-        forwarded: false,
-        success: Vec::new(),
-        caller: None,
-        health: Vec::new(),
-        stealth: false,
-        expose: false,
-        line,
-    };
-    let check = |metric, limit: &str, line| Check { metric, limit: limit.parse().unwrap(), line };
-    Experiment {
-        name: "timeout-cut".parse().unwrap(),
-        title: Some("Checkout survives a slow payment provider".into()),
-        seed: Some(42),
-        run: Phases {
-            warmup: Duration::ZERO,
-            baseline: Duration::from_secs(20),
-            fault: Duration::from_secs(60),
-            recovery: Duration::from_secs(30),
-            time_scale: 1.0,
-            allow_production: false,
-        },
-        edges: vec![edge("checkout", "web", "payments", 9), edge("provider", "payments", "provider", 16)],
-        load: None,
-        faults: vec![FaultRule {
-            name: "provider is slow".parse().unwrap(),
-            edges: vec![1],
-            who: Who::default(),
-            when: When::default(),
-            armed: true,
-            ttl: None,
-            optional: false,
-            actions: vec![Fault::Respond(Respond {
-                answer: Arc::new(Answer { status: 503, headers: Vec::new(), body: Vec::new() }),
-                after_upstream: false,
-            })],
-            line: 29,
-        }],
-        expects: vec![
-            Expectation {
-                name: "checkout stays available".parse().unwrap(),
-                edge: 0,
-                phases: vec![Phase::Fault],
-                checks: vec![
-                    check(Metric::SuccessRate, ">= 99%", 39),
-                    check(Metric::Quantile(0.99), "< 2500ms", 40),
-                ],
-                include_injected: false,
-                baseline: true,
-                line: 36,
-            },
-            Expectation {
-                name: "comes back by itself".parse().unwrap(),
-                edge: 0,
-                phases: vec![Phase::Recovery],
-                checks: vec![check(Metric::ErrorRate, "<= 1%", 46)],
-                include_injected: false,
-                baseline: true,
-                line: 42,
-            },
-        ],
-        guardrails: vec![Guardrail {
-            name: "stop".parse().unwrap(),
-            edge: 0,
-            checks: vec![check(Metric::ErrorRate, "> 50%", 50)],
-            lasts: Duration::from_secs(10),
-            window: Duration::from_secs(5),
-            include_injected: false,
-            line: 48,
-        }],
-        source: Arc::new(Source {
-            path: "timeout-cut.toml".into(),
-            text: String::new(),
-            sha256: "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8".into(),
-        }),
-    }
+    const TEXT: &str = r#"
+        name  = "timeout-cut"
+        title = "Checkout survives a slow payment provider"
+        seed  = 42
+        [run]
+        baseline = "20s"
+        fault    = "60s"
+        recovery = "30s"
+        [[edge]]
+        name     = "checkout"
+        listen   = "127.0.0.1:0"
+        upstream = "http://127.0.0.1:1"
+        from     = "web"
+        to       = "payments"
+        [[edge]]
+        name     = "provider"
+        listen   = "127.0.0.1:0"
+        upstream = "http://127.0.0.1:1"
+        from     = "payments"
+        [[fault]]
+        name    = "provider is slow"
+        edge    = "provider"
+        match   = "all"
+        respond = { status = 503 }
+        [[expect]]
+        name         = "checkout stays available"
+        edge         = "checkout"
+        success_rate = ">= 99%"
+        p99          = "< 2500ms"
+        [[expect]]
+        name       = "comes back by itself"
+        edge       = "checkout"
+        phase      = "recovery"
+        error_rate = "<= 1%"
+        [[guardrail]]
+        name       = "stop"
+        edge       = "checkout"
+        error_rate = "> 50%"
+        for        = "10s"
+    "#;
+    crate::model::parse(TEXT, "timeout-cut.toml".as_ref(), &crate::model::Overrides::default())
+        .unwrap_or_else(|problems| panic!("{}", problems.render(false)))
+        .experiment
 }
 
 /// A window of `requests` exchanges of 20 ms, of which some failed.
