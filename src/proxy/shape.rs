@@ -127,7 +127,7 @@ async fn hang_at_body(
             Then::Status(_) => Cut::Close, // the head has left: there is no other status
         })),
         Released::Left(left) => {
-            caller.left = Some(left);
+            caller.note_left(left);
             record.exchange.zombie = true;
             Some(Delivered::CallerGone(io::ErrorKind::ConnectionReset.into()))
         }
@@ -159,7 +159,7 @@ async fn body(
             {
                 match shaper.wait(caller, struck, record).await {
                     Released::Left(left) => {
-                        caller.left = Some(left);
+                        caller.note_left(left);
                         return Delivered::CallerGone(io::ErrorKind::ConnectionReset.into());
                     }
                     Released::TooMany => return Delivered::Cut(Cut::Close),
@@ -186,6 +186,9 @@ async fn body(
         }
         if body.is_done() {
             return Delivered::Whole;
+        }
+        if let Some(left) = caller.left {
+            caller.note_left(left);
         }
         caller.deadline.set(times.idle.max(times.upstream));
         let cut_at = struck.as_deref().and_then(|struck| shaper.cut_at(struck));
