@@ -44,6 +44,18 @@ pub fn has_ended(stream: &TcpStream) -> bool {
     matches!(ready.as_mut().poll(&mut cx), std::task::Poll::Ready(Ok(ready)) if ready.is_read_closed())
 }
 
+/// Whether what was written has left (as far as can be told), or never will: then a RST loses nothing of it.
+///
+/// To be asked of a connection to which nothing more is written: it shrinks the send buffer, so that the system calls the
+/// socket writable once next to nothing is in it.
+#[must_use]
+pub fn has_sent(stream: &TcpStream) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::os::fd::AsFd;
+    let _ = SockRef::from(stream).set_send_buffer_size(1);
+    poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) != Ok(0)
+}
+
 /// The error the socket holds, if any: after a RST, the reset.
 #[must_use]
 pub fn pending_error(stream: &TcpStream) -> Option<io::Error> {

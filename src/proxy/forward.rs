@@ -6,10 +6,11 @@
 use super::act;
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
-use super::h1::{Caller, Intake, Left, Next, PIPELINED, is_reset};
+use super::h1::{self, Caller, Intake, Left, Next, PIPELINED, is_reset};
 use super::pool::Pool;
 use super::reply::{self, Leaving, Trouble};
 use super::{shape, tunnel};
+use crate::decision::Cut;
 use crate::http1::connection::{Conn, LARGE, SMALL};
 use crate::http1::{self, Body, Framing, Limits, Refused, Returning, Version};
 use crate::net::socket;
@@ -574,7 +575,7 @@ pub(super) enum Delivered {
     /// The caller's body broke.
     BadBody,
     /// A fault cut it.
-    Cut(crate::decision::Cut),
+    Cut(Cut),
 }
 
 struct Download<'b> {
@@ -709,6 +710,8 @@ pub(super) async fn conclude(
             record.outcome(Origin::Upstream, Ending::Incomplete);
             // an end of file would look like the end of an answer that has no other
             if answer.returning == Framing::Close {
+                drop(up);
+                h1::settle(&caller.conn, &caller.deadline).await;
                 Next::Reset(ConnectionOutcome::Error)
             } else {
                 Next::Close(ConnectionOutcome::Error)
@@ -733,16 +736,21 @@ pub(super) async fn conclude(
         }
         Delivered::Cut(cut) => {
             record.outcome(Origin::Injected, Ending::Incomplete);
+            drop(up);
             // as above: a FIN would make it whole
-            cut_to_next(if answer.returning == Framing::Close { crate::decision::Cut::Reset } else { cut })
+            let next = cut_to_next(if answer.returning == Framing::Close { Cut::Reset } else { cut });
+            if matches!(next, Next::Reset(_)) {
+                h1::settle(&caller.conn, &caller.deadline).await;
+            }
+            next
         }
     }
 }
 
 /// What a cut means for the caller's connection.
-pub(super) fn cut_to_next(cut: crate::decision::Cut) -> Next {
+pub(super) fn cut_to_next(cut: Cut) -> Next {
     match cut {
-        crate::decision::Cut::Reset => Next::Reset(ConnectionOutcome::Injected),
+        Cut::Reset => Next::Reset(ConnectionOutcome::Injected),
         _ => Next::Close(ConnectionOutcome::Injected),
     }
 }

@@ -27,6 +27,8 @@ use tokio::time::Instant;
 pub(super) const PIPELINED: usize = SMALL;
 /// How long, and how much, is read on before a connection with unread input is closed.
 const LINGER: (Duration, usize) = (Duration::from_secs(1), 1 << 20);
+/// How often it is looked whether what was written has left before a RST; one or two ticks apart.
+const SETTLE: usize = 20;
 
 /// A caller's connection.
 #[derive(Debug)]
@@ -301,6 +303,17 @@ pub(super) async fn close(conn: &mut Conn, deadline: &Deadline) {
             return;
         }
         read += more;
+    }
+}
+
+/// Waits, within bounds, until what was written has left: a RST would overtake it.
+pub(super) async fn settle(conn: &Conn, deadline: &Deadline) {
+    for _ in 0..SETTLE {
+        if socket::has_sent(conn.stream()) {
+            return;
+        }
+        deadline.set(Duration::from_millis(1));
+        poll_fn(|cx| deadline.poll(cx)).await;
     }
 }
 

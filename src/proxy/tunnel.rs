@@ -7,7 +7,7 @@ use super::act::{self, Released};
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::forward::cut_to_next;
-use super::h1::{Caller, Intake, Left, Next};
+use super::h1::{self, Caller, Intake, Left, Next};
 use super::shape::{Shaper, cut_action};
 use super::slot::InForce;
 use super::subject;
@@ -229,6 +229,9 @@ pub(super) async fn relay(
     record.exchange.bytes_down = downward.bytes;
     if matches!(next, Next::Reset(_)) {
         socket::reset(up.into_parts().0);
+    }
+    if next == Next::Reset(ConnectionOutcome::Injected) {
+        h1::settle(caller, &deadline).await;
     }
     (next, in_order)
 }

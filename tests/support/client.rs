@@ -56,6 +56,14 @@ impl Client {
         Self::of(TcpStream::connect(at).unwrap())
     }
 
+    /// A caller that takes next to nothing unless it reads.
+    pub(crate) fn with_small_buffers(at: SocketAddr) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(16 * 1024).unwrap();
+        socket.connect(&at.into()).unwrap();
+        Self::of(socket.into())
+    }
+
     pub(crate) fn of(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();

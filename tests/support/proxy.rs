@@ -173,9 +173,9 @@ impl Proxy {
         eventually("no connection", || self.connections() == 0);
     }
 
-    /// The file, with these faults and other keys of the edge, listening where the proxy does.
+    /// The file, with these faults and further keys of the edge.
     pub(crate) fn file(&self, keys: &str, faults: &str) -> Experiment {
-        read(&format!("{}{keys}\n{faults}", self.setup.file(&self.at.to_string())))
+        read(&format!("{}{keys}\n{faults}", self.setup.file("127.0.0.1:0")))
     }
 
     /// Takes another file in place of the one in force.

@@ -46,7 +46,7 @@ fn large_bodies_go_both_ways_at_once() {
         if !fault.is_empty() {
             proxy.arm("f", fault);
         }
-        let mut client = proxy.connect();
+        let mut client = crate::support::Client::with_small_buffers(proxy.at);
         let (mut writer, body) = (client.stream().try_clone().unwrap(), up.clone());
         let sending = std::thread::spawn(move || {
             use std::io::Write;
