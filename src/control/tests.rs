@@ -92,9 +92,10 @@ fn every_entry_of_at_arms_anew_and_time_is_scaled() {
 fn a_ttl_ends_what_was_armed_by_hand() {
     let experiment = experiment(&fault("f", "latency = \"1ms\"\narmed = false"));
     let mut stand = Stand::of(&experiment);
+    let begun = stand.control.telemetry.now();
     stand.control.arm_named("f", Some(Duration::from_millis(50))).unwrap();
     assert!(stand.status("f").ends_in.is_some_and(|left| left <= 0.05));
-    let (_, armed, begun) = stand.next();
+    let (_, armed, _) = stand.next();
     let (_, why, ended) = stand.next();
     assert_eq!((armed.as_str(), why.as_str()), ("armed", "ttl"));
     assert!(ended - begun >= 0.05 - 1e-3);
