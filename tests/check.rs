@@ -175,7 +175,10 @@ fn validate(schema: &Value, root: &Value, value: &Value, at: &str) -> Result<(),
 }
 
 fn accepted() -> Vec<PathBuf> {
-    ["tests/golden/accepted", "experiments", "experiments/faults"].into_iter().flat_map(files).collect()
+    ["tests/golden/accepted", "experiments", "experiments/demo", "experiments/faults"]
+        .into_iter()
+        .flat_map(files)
+        .collect()
 }
 
 fn as_json(path: &Path) -> Value {
@@ -232,7 +235,7 @@ fn a_whole_experiment_reads_as_it_is_written() {
     assert_eq!((x.name.as_str(), x.seed, x.run.fault), ("timeout-cut", Some(42), Duration::from_secs(60)));
     let [checkout, provider, db] = x.edges.as_slice() else { panic!() };
     assert_eq!(checkout.upstreams[1].base, "/base");
-    assert_eq!((checkout.max_connections, checkout.max_in_flight, checkout.max_held), (100, 50, 40));
+    assert_eq!((checkout.max_connections, checkout.max_in_flight, checkout.max_held), (Some(100), 50, 40));
     assert_eq!((checkout.caller.as_deref(), checkout.success.len()), (Some("x-service"), 3));
     assert_eq!((provider.listen.port(), provider.to.as_str(), provider.max_held), (0, "provider", 10_000));
     assert_eq!((db.protocol, db.listen.to_string().as_str()), (Protocol::Tcp, "127.0.0.1:5433"));
@@ -256,6 +259,18 @@ fn a_whole_experiment_reads_as_it_is_written() {
     assert_eq!(x.expects[0].line, 100);
     assert_eq!(x.expects[1].name.as_str(), "db: error_rate");
     assert_eq!(x.source.sha256.len(), 64);
+}
+
+#[test]
+fn a_file_has_a_bounded_number_of_tables() {
+    let edge = |n: usize| {
+        format!("[[edge]]\nname = \"e{n}\"\nlisten = \"127.0.0.1:0\"\nupstream = \"http://127.0.0.1:1\"\n")
+    };
+    let file = |most| format!("name = \"x\"\n{}", (0..most).map(edge).collect::<String>());
+    assert!(parse(&file(200), Path::new("x.toml"), &Overrides::default()).is_ok());
+    let problems = parse(&file(201), Path::new("x.toml"), &Overrides::default()).unwrap_err();
+    let titles: Vec<&str> = problems.errors().map(|p| p.title.as_str()).collect();
+    assert_eq!(titles, ["more `[[edge]]` than one experiment may have"]);
 }
 
 #[test]

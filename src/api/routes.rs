@@ -166,8 +166,11 @@ async fn arm_named(State(desk): Shared, Path(name): Path<String>, body: Body) ->
 }
 
 async fn heal(State(desk): Shared, Path(name): Path<String>) -> Answer {
+    let before = find(&desk, &name);
     desk.levers.heal(&name)?;
-    Ok(Json(find(&desk, &name)).into_response())
+    // One that was armed by hand is not known any more.
+    let gone = before.map(|fault| FaultStatus { armed: false, active: false, ends_in: None, ..fault });
+    Ok(Json(find(&desk, &name).or(gone)).into_response())
 }
 
 async fn heal_all(State(desk): Shared) -> Json<Value> {

@@ -115,8 +115,10 @@ impl Levers for Fake {
 /// Knows `name`, `edge` and `ttl`.
 fn parse(table: Value, edges: &[EdgeStatus]) -> Result<(FaultRule, Option<Ttl>), String> {
     let edge = table["edge"].as_str().ok_or("`edge` is missing")?;
-    let place =
-        edges.iter().position(|known| known.name == edge).ok_or(format!("there is no edge `{edge}`"))?;
+    let place = edges
+        .iter()
+        .position(|known| known.name == edge)
+        .ok_or(format!("error: there is no edge `{edge}`\n\n"))?;
     let ttl = match table["ttl"].as_str() {
         Some("forever") => Some(Ttl::Forever),
         Some(text) => Some(Ttl::For(text.parse::<Span>()?.0)),
@@ -402,7 +404,11 @@ fn a_fault_lives_as_long_as_it_may() {
         if status == 201 {
             assert_eq!(*get(&site.fake.armed), [("slow".to_owned(), life)]);
             assert_eq!(answer.json()["name"], "slow");
-            assert_eq!(site.call("DELETE /api/v1/faults/slow", "").status, 200);
+            let healed = site.call("DELETE /api/v1/faults/slow", "").json();
+            assert_eq!(
+                (&healed["name"], &healed["armed"], &healed["ends_in"]),
+                (&json!("slow"), &json!(false), &json!(null))
+            );
         }
         assert!(get(&site.fake.armed).is_empty());
     }

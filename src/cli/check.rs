@@ -66,7 +66,7 @@ fn look(args: &Args, flags: &Flags<'_>, out: &mut dyn Write, err: &mut dyn Write
                     count(warnings.warnings().count(), "warning")
                 )?;
                 if flags.verbose {
-                    defaults(&experiment, out)?;
+                    experiment.in_effect().iter().try_for_each(|line| writeln!(out, "  {line}"))?;
                 }
             }
             Err(problems) => {
@@ -92,20 +92,8 @@ fn count(n: usize, what: &str) -> String {
 fn summary(experiment: &Experiment) -> String {
     let Experiment { name, edges, faults, expects, guardrails, run, .. } = experiment;
     let total = (run.warmup + run.baseline + run.fault + run.recovery).mul_f64(run.time_scale);
-    let parts = [
-        (edges.len(), "edge"),
-        (faults.len(), "fault"),
-        (expects.len(), "expectation"),
-        (guardrails.len(), "guardrail"),
-    ];
-    let parts: String = parts.iter().map(|(n, what)| count(*n, what)).collect();
+    let lengths = [edges.len(), faults.len(), expects.len(), guardrails.len()];
+    let words = ["edge", "fault", "expectation", "guardrail"];
+    let parts: String = lengths.into_iter().zip(words).map(|(n, what)| count(n, what)).collect();
     format!("`{name}`{parts}, {}", Span(total))
-}
-
-/// Every value in effect, whether the file says it or not.
-fn defaults(experiment: &Experiment, out: &mut dyn Write) -> io::Result<()> {
-    for line in experiment.in_effect() {
-        writeln!(out, "  {line}")?;
-    }
-    Ok(())
 }

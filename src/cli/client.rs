@@ -49,6 +49,15 @@ impl Failed {
     }
 }
 
+impl Failed {
+    /// Tells the user. What is wrong with a fault comes as a whole report, which begins with `error:` itself.
+    pub(crate) fn tell(&self, err: &mut dyn std::io::Write) {
+        let text = self.to_string();
+        let begin = if text.starts_with("error") { "" } else { "error: " };
+        let _ = writeln!(err, "{begin}{}", text.trim_end());
+    }
+}
+
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

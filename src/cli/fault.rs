@@ -35,7 +35,7 @@ pub enum Command {
 #[derive(clap::Args, Debug, Default)]
 pub struct Arm {
     /// A fault of the file.
-    #[arg(value_name = "NAME", required_unless_present = "edge", conflicts_with = "New")]
+    #[arg(value_name = "NAME", conflicts_with = "New")]
     pub fault: Option<String>,
     /// When it heals by itself: at most `1h`, or `forever`.
     #[arg(long, value_name = "TIME")]
@@ -59,7 +59,7 @@ pub fn run(args: &Args, target: &Target, out: &mut dyn Write, err: &mut dyn Writ
             if writeln!(out, "{}", text.trim_end()).is_err() { 5 } else { 0 }
         }
         Err(failed) => {
-            let _ = writeln!(err, "error: {failed}");
+            failed.tell(err);
             failed.exit()
         }
     }
@@ -70,6 +70,12 @@ fn send(arm: &Arm, target: &Target) -> Result<Value, Failed> {
         let mut body = Map::new();
         body.extend(arm.ttl.iter().map(|ttl| ("ttl".to_owned(), json!(ttl))));
         return target.post(&fault_path(name, "/arm"), &Value::Object(body));
+    }
+    if arm.new.edge.is_empty() {
+        return Err(Failed::Usage(
+            "which fault? Name one of the file, or say what a new one does: `--edge checkout --latency 200ms --percent 10`"
+                .into(),
+        ));
     }
     target.post("/api/v1/faults", &table(&arm.new, arm.ttl.as_deref())?)
 }

@@ -18,7 +18,7 @@ pub fn run(args: &Args, target: &Target, out: &mut dyn Write, err: &mut dyn Writ
     let says = match target.post(path, &json!({})) {
         Ok(answer) if answer["halted"] == args.lift => {
             let failed = Failed::Nobody(format!("it answered `{answer}`: the switch did not move"));
-            let _ = writeln!(err, "error: {failed}");
+            failed.tell(err);
             return failed.exit();
         }
         Ok(answer) if target.json => answer.to_string(),
@@ -27,7 +27,7 @@ pub fn run(args: &Args, target: &Target, out: &mut dyn Write, err: &mut dyn Writ
             "halted: every fault is healed, and none can be armed until `brownout halt --lift`".to_owned()
         }
         Err(failed) => {
-            let _ = writeln!(err, "error: {failed}");
+            failed.tell(err);
             return failed.exit();
         }
     };

@@ -9,8 +9,8 @@ use super::{ENVIRONMENT, USAGE, fail, in_runtime, signals};
 use crate::api::{DEFAULT_TTL, LONGEST_TTL};
 use crate::control::Owner;
 use crate::model::{Experiment, FaultRule, Guardrail, Ttl};
-use crate::run::Stage;
 use crate::run::guard::Guards;
+use crate::run::{Stage, Stop};
 use crate::telemetry::Event;
 use anstream::eprintln;
 use notify::RecursiveMode;
@@ -101,9 +101,17 @@ pub(super) fn live(
     if !live.quiet {
         hello(&standing, seed, &lives, &experiment.faults);
     }
-    let code = in_runtime(attend(&standing, live, experiment.guardrails.clone(), &lives, file));
-    standing.close();
-    code
+    let standing = std::sync::Arc::new(standing);
+    in_runtime(async {
+        let mut stops = signals::stops()?;
+        attend(&standing, live, experiment.guardrails.clone(), &lives, file, &mut stops).await?;
+        let closing = standing.clone();
+        tokio::select! {
+            _ = tokio::task::spawn_blocking(move || closing.close()) => Ok(0),
+            // a second signal does not wait for anybody
+            stop = stops.recv() => std::process::exit(if stop == Some(Stop::Interrupt) { 130 } else { 143 }),
+        }
+    })
 }
 
 fn hello(
@@ -138,8 +146,8 @@ async fn attend(
     guardrails: Vec<Guardrail>,
     lives: &impl Fn(&FaultRule) -> Option<Duration>,
     file: Option<(&Path, &Flags)>,
-) -> std::io::Result<u8> {
-    let mut stops = signals::stops()?;
+    stops: &mut mpsc::Receiver<Stop>,
+) -> std::io::Result<()> {
     let mut hangup = signals::reload()?;
     let mut halt = signals::halt()?;
     let mut events = standing.subscribe();
@@ -182,15 +190,7 @@ async fn attend(
             }
         }
     }
-    // a second signal does not wait for anybody
-    tokio::spawn(async move {
-        if let Some(stop) = stops.recv().await {
-            std::process::exit(if stop == crate::run::Stop::Interrupt { 130 } else { 143 });
-        }
-    });
-    standing.control.heal_all(None, "end");
-    tokio::task::yield_now().await;
-    Ok(0)
+    Ok(())
 }
 
 fn rails(guards: &Guards) -> Vec<Guardrail> {

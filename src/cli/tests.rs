@@ -81,12 +81,12 @@ fn what_is_wrong_is_told_and_is_exit_2() {
     let site = site(&[]);
     for (line, says) in [
         ("fault", "Usage"),
-        ("fault arm", "required"),
+        ("fault arm", "which fault?"),
         ("fault heal", "required"),
         ("fault heal x --all", "cannot be used with"),
         ("fault arm x --edge checkout", "cannot be used with"),
         ("fault arm x --latency 1s", "cannot be used with"),
-        ("fault arm --latency 1s", "--edge"),
+        ("fault arm --latency 1s", "--edge checkout"),
         ("fault arm --edge checkout --percent 5", "the fault does nothing"),
         ("fault arm --edge checkout --drop reset", "strikes everything on its edge"),
         ("fault arm --edge chekout --drop reset --all", "there is no edge `chekout`"),
@@ -98,6 +98,7 @@ fn what_is_wrong_is_told_and_is_exit_2() {
         let said = run(&target(&site), &words(line));
         assert!(said.exit == 2 && said.out.is_empty(), "{line}: {} {}", said.exit, said.out);
         assert!(said.err.contains(says), "{line}: {}", said.err);
+        assert!(said.err.matches("error: ").count() <= 1, "{line}: {}", said.err);
     }
 }
 

@@ -6,13 +6,32 @@ use super::keys::{Kind, Shape, Wrong};
 use super::tree::{Node, Tree, Value};
 use crate::problem::{Place, Problem, Problems, all_of, nearest};
 
+/// What is being looked at, for messages.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    key: &'a str,
+    shape: &'static str,
+    example: &'static str,
+}
+
 /// Checks a table; `place` is its header, for what is missing in it.
 pub(crate) fn table(tree: &mut Tree, shape: &'static Shape, place: Place, problems: &mut Problems) {
     for entry in &mut tree.entries {
         match shape.key(&entry.key) {
-            Some(key) => value(&mut entry.node, &key.kind, (&entry.key, shape.name), problems),
+            Some(key) => {
+                let at = At { key: &entry.key, shape: shape.name, example: key.example };
+                value(&mut entry.node, &key.kind, at, problems);
+            }
             None => {
                 problems.push(unknown(&entry.key, entry.key_place, shape));
+                // What stands in a table of a wrong name is looked at all the same.
+                if let Some(key) = meant(&entry.key, shape).and_then(|name| shape.key(name))
+                    && key.kind.shape().is_some()
+                    && takes(&key.kind, &entry.node)
+                {
+                    let at = At { key: &entry.key, shape: shape.name, example: key.example };
+                    value(&mut entry.node, &key.kind, at, problems);
+                }
                 entry.node.broken = true;
             }
         }
@@ -30,6 +49,17 @@ pub(crate) fn table(tree: &mut Tree, shape: &'static Shape, place: Place, proble
         problems.push(missing(shape.name, key.name, place).help(example));
     }
 }
+
+/// What people write who know other tools, for words that are one of several.
+const ALIASES: [(&str, &str); 7] = [
+    ("rst", "reset"),
+    ("reset_peer", "reset"),
+    ("abort", "reset"),
+    ("fin", "close"),
+    ("deny", "refuse"),
+    ("timeout", "blackhole"),
+    ("steady", "baseline"),
+];
 
 /// The problem that a key is missing; the walk over a file that could not be read whole leaves these out.
 fn missing(shape: &str, key: &str, place: Place) -> Problem {
@@ -66,8 +96,16 @@ fn unknown(key: &str, place: Place, shape: &'static Shape) -> Problem {
         } else {
             "not a key of this table"
         });
-    match meant(key, shape) {
-        Some(other) => problem.help(format!("did you mean `{other}`?")),
+    match meant(key, shape).and_then(|name| Some((name, shape.key(name)?))) {
+        Some((name, other)) => problem.help(match &other.kind {
+            Kind::Table(shape) | Kind::Tables(shape) if shape.name.starts_with('[') => {
+                format!("did you mean `{}`?", shape.name)
+            }
+            _ if shape.instead.iter().any(|(word, _)| *word == key) => {
+                format!("did you mean `{name}`, such as `{name} = {}`?", other.example)
+            }
+            _ => format!("did you mean `{name}`?"),
+        }),
         None if key.starts_with('p') && shape.family.is_some() && key[1..].parse::<u32>().is_ok() => {
             problem.help("percentiles are written with two to four digits, such as `p50`, `p99` and `p999`")
         }
@@ -75,7 +113,7 @@ fn unknown(key: &str, place: Place, shape: &'static Shape) -> Problem {
     }
 }
 
-fn value(node: &mut Node, kind: &'static Kind, at: (&str, &'static str), problems: &mut Problems) {
+fn value(node: &mut Node, kind: &'static Kind, at: At<'_>, problems: &mut Problems) {
     if node.broken {
         return;
     }
@@ -89,10 +127,10 @@ fn value(node: &mut Node, kind: &'static Kind, at: (&str, &'static str), problem
             if list.is_empty() {
                 node.broken = true;
                 problems.push(
-                    Problem::error(format!("`{}` is empty in {}", at.0, quoted(at.1)))
+                    Problem::error(format!("`{}` is empty in {}", at.key, quoted(at.shape)))
                         .at(place)
                         .label("an empty list")
-                        .help(format!("write {}, or leave `{}` out", kind.describe(), at.0)),
+                        .help(format!("write {}, or leave `{}` out", kind.describe(), at.key)),
                 );
             }
             list.iter_mut().for_each(|node| value(node, kind, at, problems));
@@ -138,12 +176,15 @@ fn value(node: &mut Node, kind: &'static Kind, at: (&str, &'static str), problem
         (Kind::OneOf(words, later), Value::Text(text)) => {
             if words.iter().all(|(word, _)| word != text) {
                 let problem = if later.contains(&text.as_str()) {
-                    Problem::error(format!("`{} = \"{text}\"` is not in this version", at.0))
+                    Problem::error(format!("`{} = \"{text}\"` is not in this version", at.key))
                         .label("a later version will have it")
                         .help(format!("write {}", kind.describe()))
                 } else {
-                    let near = nearest(text, words.iter().map(|(word, _)| *word));
-                    Problem::error(format!("bad value for `{}` in {}", at.0, quoted(at.1)))
+                    let lower = text.to_lowercase();
+                    let alias = ALIASES.iter().find(|(alias, _)| *alias == lower).map(|(_, word)| *word);
+                    let alias = alias.filter(|alias| words.iter().any(|(word, _)| word == alias));
+                    let near = alias.or_else(|| nearest(text, words.iter().map(|(word, _)| *word)));
+                    Problem::error(format!("bad value for `{}` in {}", at.key, quoted(at.shape)))
                         .label(format!("expected {}", kind.describe()))
                         .help(match near {
                             Some(near) => format!("did you mean `\"{near}\"`?"),
@@ -198,16 +239,17 @@ fn takes(kind: &Kind, node: &Node) -> bool {
     }
 }
 
-fn bad(at: (&str, &str), place: Place, wrong: Wrong) -> Problem {
-    let problem =
-        Problem::error(format!("bad value for `{}` in {}", at.0, quoted(at.1))).at(place).label(wrong.label);
+fn bad(at: At<'_>, place: Place, wrong: Wrong) -> Problem {
+    let problem = Problem::error(format!("bad value for `{}` in {}", at.key, quoted(at.shape)))
+        .at(place)
+        .label(wrong.label);
     match wrong.help {
         Some(help) => problem.help(help),
         None => problem,
     }
 }
 
-fn wrong_type(node: &mut Node, kind: &'static Kind, at: (&str, &'static str), problems: &mut Problems) {
+fn wrong_type(node: &mut Node, kind: &'static Kind, at: At<'_>, problems: &mut Problems) {
     node.broken = true;
     let help = match (kind, &node.value) {
         (Kind::Tables(shape), Value::Table(_)) => {
@@ -221,8 +263,9 @@ fn wrong_type(node: &mut Node, kind: &'static Kind, at: (&str, &'static str), pr
             Some(format!("write `{}`, without quotes", text.trim()))
         }
         (Kind::Word(word), Value::Integer(_) | Value::Float(_) | Value::Flag(_) | Value::Date) => {
-            let example = word.examples.first().map(|example| format!(", such as `\"{example}\"`"));
-            Some(format!("write it in quotes{}", example.unwrap_or_default()))
+            let example = word.examples.first().map_or_else(String::new, |example| format!("\"{example}\""));
+            let example = if at.example.starts_with('"') { at.example } else { &example };
+            Some(format!("write it in quotes, such as `{example}`"))
         }
         (Kind::Any(kinds), Value::Integer(_) | Value::Float(_)) => {
             let examples = kinds.iter().filter_map(|kind| match kind {
@@ -237,10 +280,8 @@ fn wrong_type(node: &mut Node, kind: &'static Kind, at: (&str, &'static str), pr
         {
             Some(format!("write `{}`, without quotes", text.trim()))
         }
-        (Kind::Table(shape), _) => {
-            shape.example().map(|example| format!("write a table, such as `{example}`"))
-        }
-        _ => None,
+        _ if at.example == "[]" => None,
+        _ => Some(format!("write one such as `{} = {}`", at.key, at.example)),
     };
     let label = format!("expected {}; found {}", kind.describe(), node.kind());
     problems.push(bad(at, node.place, Wrong { label, help }));

@@ -19,6 +19,10 @@ use std::sync::Arc;
 /// A file is no longer than this.
 const MOST: u64 = 1 << 20;
 
+/// So many tables of each kind a file may have; every edge is a listener on every worker, and edges are looked at in pairs.
+const MOST_TABLES: [(&str, usize); 4] =
+    [("edge", 200), ("fault", 2000), ("expect", 1000), ("guardrail", 1000)];
+
 /// An experiment without errors, and what is worth a look.
 #[derive(Debug)]
 pub struct Loaded {
@@ -100,6 +104,11 @@ fn read(
                 .label("an empty list")
                 .help("add a table `[[edge]]` with `name`, `listen` and `upstream`"),
         );
+    }
+    let too_many: Vec<bool> =
+        MOST_TABLES.iter().map(|(key, most)| beyond(&top, key, *most, problems)).collect();
+    if too_many.contains(&true) {
+        return None;
     }
     let placed: Vec<Option<edge::Placed>> =
         edge_tables.iter().map(|table| edge::read(table, problems)).collect();
@@ -197,6 +206,20 @@ fn phases(top: &Reader<'_>, problems: &mut Problems) -> Phases {
         );
     }
     phases
+}
+
+/// Refuses more tables than one experiment may have.
+fn beyond(top: &Reader<'_>, key: &'static str, most: usize, problems: &mut Problems) -> bool {
+    let found = top.many(key).len();
+    if found > most {
+        problems.push(
+            Problem::error(format!("more `[[{key}]]` than one experiment may have"))
+                .at(top.place_of(key))
+                .label(format!("{found} of them, and at most {most} are allowed"))
+                .help("make several experiments of it"),
+        );
+    }
+    found > most
 }
 
 /// Refuses a name that is there twice.

@@ -7,14 +7,16 @@ use serde_json::{Map, Value, json};
 #[must_use]
 pub fn schema() -> Value {
     let mut definitions = Map::new();
-    let mut top = table(&EXPERIMENT, &mut definitions);
-    if let Value::Object(top) = &mut top {
-        top.insert("$schema".into(), json!("http://json-schema.org/draft-07/schema#"));
-        top.insert("$id".into(), json!("https://brownout.dev/schema/experiment-v1.json"));
-        top.insert("title".into(), json!("A Brownout experiment"));
-        top.insert("definitions".into(), Value::Object(definitions));
+    let table = table(&EXPERIMENT, &mut definitions);
+    let mut top = Map::new();
+    top.insert("$schema".into(), json!("http://json-schema.org/draft-07/schema#"));
+    top.insert("$id".into(), json!("https://brownout.dev/schema/experiment-v1.json"));
+    if let Value::Object(table) = table {
+        top.extend(table);
     }
-    top
+    top.insert("title".into(), json!("A Brownout experiment"));
+    top.insert("definitions".into(), Value::Object(definitions));
+    Value::Object(top)
 }
 
 /// A table by reference; it is described once, among the definitions.

@@ -17,8 +17,14 @@ impl Holes {
         let Some(place) = problem.span.filter(|place| place.source == 0) else {
             return !self.lines.is_empty();
         };
-        let absent =
-            [" is missing in ", "there is no ", "nothing bounds", "does nothing", "nothing is measured"];
+        let absent = [
+            " is missing in ",
+            "there is no ",
+            "nothing bounds",
+            "does nothing",
+            "nothing is measured",
+            " is empty",
+        ];
         let on_a_broken_line = self.lines.iter().any(|line| line.contains(&place.start));
         let for_want = !self.lines.is_empty() && absent.iter().any(|words| problem.title.contains(words));
         on_a_broken_line || for_want
@@ -30,6 +36,7 @@ pub(crate) fn read(text: &str, planter: &Planter<'_>, problems: &mut Problems) -
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut holes = Holes::default();
     let mut twice: Option<Range<usize>> = None;
+    let (mut open, mut yaml) = (false, false);
     for error in errors {
         let end = text.len();
         let span = error.span().unwrap_or(end..end);
@@ -43,8 +50,46 @@ pub(crate) fn read(text: &str, planter: &Planter<'_>, problems: &mut Problems) -
         {
             continue;
         }
-        holes.lines.push(line_start..line_end + 1);
         let line = &text[line_start..line_end];
+        let inner = ["inline table", "key-value pairs", "array elements"];
+        let runs_on = inner.iter().any(|word| error.message().contains(word))
+            && text[line_start..start].trim().is_empty();
+        if runs_on {
+            // A bracket above was not closed; all that follows seems to be wrong.
+            if !std::mem::replace(&mut open, true) {
+                let place = last_open(text, line_start);
+                let first = text[..place.start].rfind('\n').map_or(0, |n| n + 1);
+                holes.lines.push(first..text.len() + 1);
+                problems.push(
+                    Problem::error("this is not TOML")
+                        .at(place)
+                        .label("this bracket is not closed")
+                        .help("close it, or put a comma before what follows"),
+                );
+            }
+            continue;
+        }
+        if open {
+            continue;
+        }
+        holes.lines.push(line_start..line_end + 1);
+        if error.message().contains("key with no value") && line.contains(':') && !line.contains('=') {
+            if !std::mem::replace(&mut yaml, true) {
+                let (key, value) = line.split_once(':').unwrap_or((line, ""));
+                let (key, value) = (key.trim(), value.trim().trim_matches('"'));
+                let written = match value.is_empty() {
+                    true => format!("[[{key}]]"),
+                    false => format!("{key} = \"{value}\""),
+                };
+                problems.push(
+                    Problem::error("this is not TOML")
+                        .at(Place { source: 0, start, end: span.end.min(end) })
+                        .label("a colon, as in YAML")
+                        .help(format!("an experiment is written in TOML: `{written}`")),
+                );
+            }
+            continue;
+        }
         if repeated && line.trim_start().starts_with('[') {
             let next = text[line_end..].find("\n[").map_or(end, |n| line_end + n);
             twice = Some(line_start..next);
@@ -58,6 +103,20 @@ pub(crate) fn read(text: &str, planter: &Planter<'_>, problems: &mut Problems) -
         });
     }
     (planter.table(table.get_ref(), problems), holes)
+}
+
+/// The last bracket before this place that is not closed, as far as one can tell without reading texts.
+fn last_open(text: &str, before: usize) -> Place {
+    let mut closed = 0;
+    for (at, c) in text[..before].char_indices().rev() {
+        match c {
+            '}' | ']' => closed += 1,
+            '{' | '[' if closed > 0 => closed -= 1,
+            '{' | '[' => return Place { source: 0, start: at, end: at + 1 },
+            _ => {}
+        }
+    }
+    Place { source: 0, start: before, end: before }
 }
 
 /// The parser's message in our words, and a remedy where one is known.
@@ -74,6 +133,12 @@ fn words(message: &str, line: &str) -> (String, Option<String>) {
                 ("this key is there twice".into(), Some("a key stands once in a table: take one out".into()))
             }
         };
+    }
+    if message.contains("unclosed") && line.trim_start().starts_with('[') {
+        let name = line.trim().trim_matches(['[', ']']).trim();
+        let header =
+            if line.trim_start().starts_with("[[") { format!("[[{name}]]") } else { format!("[{name}]") };
+        return ("this header is not closed".into(), Some(format!("write `{header}`")));
     }
     if line.contains('=') && plain.is_empty() {
         return ("the value is missing".into(), Some(format!("write `{key} = VALUE`")));
@@ -98,6 +163,15 @@ fn words(message: &str, line: &str) -> (String, Option<String>) {
                 message.to_owned(),
                 Some("write `\\\\` for a backslash, or single quotes around the text".into()),
             ),
+        };
+    }
+    if message.contains("unexpected key or value") {
+        return match value.matches('\'').count() >= 3 {
+            true => (
+                "the text has ended before this".into(),
+                Some("put a text that has an apostrophe in double quotes".into()),
+            ),
+            false => ("nothing may follow here".into(), Some("write one `key = value` on a line".into())),
         };
     }
     if !line.contains('=') && message.contains("key") {

@@ -323,14 +323,17 @@ pub(super) struct Answer {
 async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, up: &mut Conn) -> Received {
     let edge = caller.edge.clone();
     let limits = Limits::default();
-    let limit = edge.shared.config.timeout.upstream;
+    let (limit, idle) = (edge.shared.config.timeout.upstream, edge.shared.config.timeout.idle);
     let upstream = intake.upstream;
     let place = || {
         format!("edge `{}`: upstream {}", edge.shared.config.name, edge.shared.upstreams[upstream].authority)
     };
     let mut seen = 0;
-    let expecting = upload.state == UploadState::Expecting;
-    caller.deadline.set(if expecting { EXPECT } else { limit });
+    caller.deadline.set(match upload.state {
+        UploadState::Expecting => EXPECT,
+        UploadState::Sending => idle,
+        UploadState::Done | UploadState::Broken => limit,
+    });
     loop {
         let have = up.bytes().len();
         if have > 0 && http1::is_worth_parsing(up.bytes(), seen, &limits) {
@@ -376,8 +379,16 @@ async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, 
             if let Poll::Ready(read) = up.poll_fill(cx, limits.head) {
                 return Poll::Ready(Ok(read));
             }
-            if watch && let Poll::Ready(side) = upload.poll(cx, conn, up) {
-                return Poll::Ready(Err(Some(side)));
+            if watch {
+                let sent = upload.payload;
+                let side = upload.poll(cx, conn, up);
+                if upload.payload != sent {
+                    // the upstream's clock runs from the last byte of the request
+                    deadline.set(if upload.is_done() { limit } else { idle });
+                }
+                if let Poll::Ready(side) = side {
+                    return Poll::Ready(Err(Some(side)));
+                }
             }
             deadline.poll(cx).map(|()| Err(None))
         })
@@ -402,6 +413,9 @@ async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, 
                 caller.deadline.set(limit);
             }
             Err(None) if caller.left.is_some() => return Received::Gone,
+            Err(None) if upload.state == UploadState::Sending => {
+                return Received::BadBody(Refused::Truncated);
+            }
             Err(None) => {
                 let limit = crate::units::Span(limit);
                 return Received::Failed(Trouble::new(

@@ -143,7 +143,7 @@ pub(super) async fn relay(
         struck.as_ref().map_or_else(|| edge.shared.slot.get(), |struck| struck.in_force().clone());
     let mut known: Vec<Arc<Armed>> = current.plan.faults().to_vec();
     let mut grips: Vec<Grip> = struck.into_iter().map(Grip::new).collect();
-    let (mut upward, mut downward) = (Way::default(), Way::default());
+    let (mut upward, mut downward, mut turn) = (Way::default(), Way::default(), false);
     let (next, in_order) = loop {
         if let Some(next) = seize(edge, caller, &mut grips, record).await {
             break (next, false);
@@ -169,10 +169,17 @@ pub(super) async fn relay(
             if let Poll::Ready(moved) = poll_way(cx, &mut upward, caller, &mut up, &mut grips, true, record) {
                 return Poll::Ready(Event::Up(moved));
             }
-            if let Poll::Ready(moved) =
-                poll_way(cx, &mut downward, &mut up, caller, &mut grips, false, record)
-            {
-                return Poll::Ready(Event::Down(moved));
+            // in turn, so that a busy direction does not starve the other
+            for _ in 0..2 {
+                turn = !turn;
+                let moved = if turn {
+                    poll_way(cx, &mut upward, caller, &mut up, &mut grips, true, record).map(Event::Up)
+                } else {
+                    poll_way(cx, &mut downward, &mut up, caller, &mut grips, false, record).map(Event::Down)
+                };
+                if moved.is_ready() {
+                    return moved;
+                }
             }
             if draining.get() {
                 return Poll::Ready(Event::Silent);

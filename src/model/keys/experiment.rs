@@ -46,6 +46,9 @@ pub(crate) static EXPERIMENT: Shape = Shape {
         ("assert", "expect"),
         ("guardrails", "guardrail"),
         ("phases", "run"),
+        ("duration", "run"),
+        ("baseline", "run"),
+        ("recovery", "run"),
         ("phase", "run"),
         ("description", "title"),
     ],
@@ -137,7 +140,7 @@ pub(crate) static EDGE: Shape = Shape {
             "Which Host the upstream sees.",
         )
         .default(r#""keep""#),
-        key("forwarded", Kind::Flag, "true", "Add X-Forwarded-For, -Proto, -Host and Via.").default("false"),
+        key("forwarded", Kind::Flag, "false", "Add X-Forwarded-For, -Proto, -Host and Via.").default("true"),
         key(
             "success",
             Kind::Many(&STATUS),

@@ -3,6 +3,7 @@
 //! A key that does not stand here does not exist; a key that stands here is in all three. Holds no value of any file and
 //! no rule that looks at more than one key.
 
+mod action;
 mod experiment;
 mod fault;
 mod judge;
@@ -101,16 +102,6 @@ pub(crate) struct Word {
 }
 
 impl Shape {
-    /// A small table of this shape, as TOML.
-    pub(crate) fn example(&self) -> Option<String> {
-        let mut keys: Vec<&Key> = self.keys.iter().filter(|key| key.required).collect();
-        if keys.is_empty() {
-            keys.extend(self.keys.first());
-        }
-        let pairs: Vec<String> = keys.iter().map(|key| format!("{} = {}", key.name, key.example)).collect();
-        (!pairs.is_empty()).then(|| format!("{{ {} }}", pairs.join(", ")))
-    }
-
     /// The description of a key.
     pub(crate) fn key(&self, name: &str) -> Option<&Key> {
         let family = || self.family.filter(|family| (family.has)(name)).map(|family| &family.key);
@@ -162,10 +153,7 @@ impl Kind {
             Self::Many(kind) => format!("{}, or a list of them", kind.describe()),
             Self::Exactly(count, kind) => format!("a list of {count}, each {}", kind.describe()),
             Self::Table(shape) if shape.name.starts_with('[') => format!("a table `{}`", shape.name),
-            Self::Table(shape) => match shape.example() {
-                Some(example) => format!("a table such as `{example}`"),
-                None => "a table".into(),
-            },
+            Self::Table(_) => "a table".into(),
             Self::Tables(shape) => format!("a list of tables `{}`", shape.name),
             Self::Map(word, kind) => format!("a table of {} to {}", word.what, kind.describe()),
             Self::Any(kinds) => {

@@ -35,15 +35,42 @@ pub(super) static DURATION: Word = Word {
     what: "a duration",
     pattern: r"^\s*([0-9.]+\s*(ns|us|µs|μs|ms|s|sec|m|min|h|d)\s*)+$",
     examples: &["250ms", "1.5s", "2m", "1h 30m"],
-    check: |text| Ok(text.parse::<Span>().map(drop)?),
+    check: |text| time(text).map(drop),
 };
+
+/// A duration; one in whole words is told how to be written.
+fn time(text: &str) -> Result<std::time::Duration, Wrong> {
+    text.parse::<Span>().map(|span| span.0).map_err(|label| match in_units(text) {
+        Some(better) => wrong(label, format!("write `\"{better}\"`")),
+        None => Wrong::from(label),
+    })
+}
+
+/// `1 minute` as `1m`, if that makes a duration.
+fn in_units(text: &str) -> Option<Span> {
+    const UNITS: [(&str, &str); 8] = [
+        ("millis", "ms"),
+        ("msec", "ms"),
+        ("micros", "us"),
+        ("nanos", "ns"),
+        ("sec", "s"),
+        ("min", "m"),
+        ("hour", "h"),
+        ("day", "d"),
+    ];
+    let lower = text.trim().to_lowercase();
+    let digits = lower.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = lower.split_at(digits);
+    let (_, unit) = UNITS.iter().find(|(word, _)| unit.trim().starts_with(word))?;
+    format!("{number}{unit}").parse().ok()
+}
 
 /// A duration above zero.
 pub(super) static SOME_TIME: Word = Word {
     what: "a duration",
     pattern: DURATION.pattern,
     examples: &["5s", "250ms", "2m"],
-    check: |text| match text.parse::<Span>()?.0.is_zero() {
+    check: |text| match time(text)?.is_zero() {
         true => Err(wrong("must be longer than nothing", "write a duration above zero, such as `\"5s\"`")),
         false => Ok(()),
     },
@@ -60,7 +87,15 @@ pub(super) static RATE: Word = Word {
     what: "a rate",
     pattern: r"^\s*[0-9.]+\s*/\s*(s|m|min|h)\s*$",
     examples: &["50/s", "600/m"],
-    check: |text| Ok(text.parse::<Rate>().map(drop)?),
+    check: |text| {
+        text.parse::<Rate>().map(drop).map_err(|label| {
+            let number = text.trim().trim_end_matches(|c: char| !c.is_ascii_digit()).trim();
+            match number.parse::<f64>() {
+                Ok(number) if number > 0.0 => wrong(label, format!("write `\"{number}/s\"`")),
+                _ => Wrong::from(label),
+            }
+        })
+    },
 };
 
 pub(super) static SIZE: Word = Word {
@@ -116,7 +151,17 @@ pub(super) static LIMIT: Word = Word {
                 return Err(wrong(format!("`{wrongly}` is not a comparison"), help));
             }
         }
-        Ok(text.parse::<Comparison>().map(drop)?)
+        text.parse::<Comparison>().map(drop).map_err(|label| {
+            let sign = trimmed.find(|c: char| !matches!(c, '<' | '>' | '=')).unwrap_or(trimmed.len());
+            let (sign, value) = trimmed.split_at(sign);
+            match in_units(value) {
+                Some(better) if !sign.is_empty() => wrong(label, format!("write `\"{sign} {better}\"`")),
+                _ if sign.is_empty() && format!("< {value}").parse::<Comparison>().is_ok() => {
+                    wrong("more, or less?", format!("write `\">= {value}\"` or `\"<= {value}\"`"))
+                }
+                _ => Wrong::from(label),
+            }
+        })
     },
 };
 
@@ -214,27 +259,15 @@ pub(super) static PATH: Word = Word {
         if text.contains('?') && text.contains('=') {
             return Err(wrong("a path has no query", "use `query = { name = \"value\" }` beside it"));
         }
-        if let Some(segment) = text.split('/').find(|s| s.contains('{') && !segment_or_choice(s)) {
-            return Err(wrong(
-                format!("`{segment}` is neither a segment such as `{{id}}` nor a choice such as `{{a,b}}`"),
-                "close the brace; a named segment stands alone between slashes",
-            ));
+        match crate::model::pattern::PathPattern::parse(text) {
+            Ok(_) => Ok(()),
+            Err(label) => Err(wrong(
+                label,
+                "a named segment stands alone between slashes, such as `/users/{id}`; a choice is `{a,b}`",
+            )),
         }
-        glob(text)
     },
 };
-
-/// Whether braces in a segment of a path are `{name}` alone or a choice of a glob.
-fn segment_or_choice(segment: &str) -> bool {
-    named_segment(segment).is_some() || (segment.contains(',') && segment.contains('}'))
-}
-
-/// The name of a `{name}` segment.
-fn named_segment(segment: &str) -> Option<&str> {
-    let name = segment.strip_prefix('{')?.strip_suffix('}')?;
-    let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
-    plain.then_some(name)
-}
 
 pub(super) static PLAIN_PATH: Word = Word {
     what: "a path",
@@ -333,7 +366,7 @@ pub(super) static TTL: Word = Word {
         if text == "forever" {
             return Ok(());
         }
-        let time = text.parse::<Span>()?.0;
+        let time = time(text)?;
         if time.is_zero() {
             return Err(wrong(
                 "must be longer than nothing",
