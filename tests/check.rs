@@ -223,6 +223,12 @@ fn the_schema_refuses_unknown_keys_wherever_they_are() {
 }
 
 #[test]
+fn the_schema_in_the_repository_is_that_of_the_keys() {
+    let text = format!("{:#}\n", schema());
+    assert!(golden(Path::new("docs/experiment.schema.json"), &text));
+}
+
+#[test]
 fn the_reference_is_that_of_the_keys() {
     assert!(golden(Path::new("docs/experiment.md"), &reference()));
 }

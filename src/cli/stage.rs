@@ -57,15 +57,22 @@ pub fn stand(
     hosts: Vec<String>,
 ) -> Result<Standing, StartError> {
     let environment = |text: String| StartError { exit: Exit::Environment, text };
-    let telemetry = Telemetry::new();
-    let control =
-        Control::start(edges, workers(), seed, telemetry.clone()).map_err(|error| environment(error.text))?;
-    control.know(rules);
     let listen = match admin {
         Admin::None => None,
         Admin::Default => Some(ADMIN),
         Admin::At(address) => Some(address),
     };
+    if let Some(edge) = edges.iter().find(|edge| listen.is_some_and(|listen| leads_to(edge, listen))) {
+        let text = format!(
+            "edge `{}` leads to the admin address: callers of the edge could arm and heal; take another upstream or `--admin`",
+            edge.name
+        );
+        return Err(StartError { exit: Exit::Usage, text });
+    }
+    let telemetry = Telemetry::new();
+    let control =
+        Control::start(edges, workers(), seed, telemetry.clone()).map_err(|error| environment(error.text))?;
+    control.know(rules);
     let ttls: Vec<(String, Option<Ttl>)> =
         rules.iter().map(|rule| (rule.name.to_string(), rule.ttl)).collect();
     let state = Arc::new(AdminState {
@@ -99,6 +106,15 @@ pub fn stand(
         control,
         telemetry,
     })
+}
+
+/// Whether callers of an edge would reach this address.
+fn leads_to(edge: &Edge, address: SocketAddr) -> bool {
+    let host = |host: &str| match host.parse::<std::net::IpAddr>() {
+        Ok(ip) => ip == address.ip() || (ip.is_loopback() && address.ip().is_unspecified()),
+        Err(_) => host == "localhost" && (address.ip().is_loopback() || address.ip().is_unspecified()),
+    };
+    address.port() != 0 && edge.upstreams.iter().any(|to| to.port == address.port() && host(&to.host))
 }
 
 /// Brings up what a run needs.

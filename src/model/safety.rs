@@ -206,7 +206,7 @@ pub(crate) fn pointless(experiment: &Experiment, places: &Places, problems: &mut
             problems.push(
                 Problem::warning(format!("`{}` and every expectation stand on the same edge", fault.name))
                     .at(*place)
-                    .label("what Brownout does here itself is left out of every judgement here")
+                    .label("its answers and cuts are left out of every judgement here, its delays count as the upstream's")
                     .help(
                         "expect something of an edge nearer to the users, judge the recovery, or say \
                          `include_injected = true`",

@@ -16,10 +16,13 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How often [`Pool::tick`] is called.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
+/// The idle connections to one upstream, and since which tick each idles.
+type Idle = RefCell<Vec<(TcpStream, u32)>>;
+
 /// The pool.
 #[derive(Debug)]
 pub(super) struct Pool {
-    idle: Box<[RefCell<Vec<(TcpStream, u32)>>]>,
+    idle: Box<[Idle]>,
     now: Cell<u32>,
 }
 

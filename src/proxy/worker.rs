@@ -46,6 +46,9 @@ enum Order {
     Drain,
 }
 
+/// The edges of a worker, each with what closes its listener.
+type Edges = Rc<RefCell<Vec<(Rc<EdgeHere>, CancellationToken)>>>;
+
 /// All workers.
 #[derive(Debug)]
 pub struct Workers {
@@ -125,7 +128,7 @@ impl Workers {
 
 async fn work(number: usize, mut inbox: mpsc::UnboundedReceiver<Order>, recorder: Recorder) {
     let here = Rc::new(Here::default());
-    let edges: Rc<RefCell<Vec<(Rc<EdgeHere>, CancellationToken)>>> = Rc::default();
+    let edges: Edges = Rc::default();
     tokio::task::spawn_local(timer::start());
     let recorder = Rc::new(recorder);
     tokio::task::spawn_local(ticking(edges.clone(), recorder.clone()));
@@ -174,7 +177,7 @@ fn listen(address: &Address) -> io::Result<TcpListener> {
 }
 
 /// Looks over deadlines, hands over what was recorded, and tends the pools.
-async fn ticking(edges: Rc<RefCell<Vec<(Rc<EdgeHere>, CancellationToken)>>>, recorder: Rc<Recorder>) {
+async fn ticking(edges: Edges, recorder: Rc<Recorder>) {
     let mut ticks = tokio::time::interval(timer::TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let every = (pool::TICK.as_millis() / timer::TICK.as_millis()) as u32;
