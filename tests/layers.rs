@@ -25,8 +25,16 @@ const BESIDE: &[(&str, &str, &str)] = &[("run", "report", "a run ends in its rep
 const KNOWS_ONLY: &[(&str, &[&str], &str)] = &[
     ("http1", &[], "a codec that is fuzzed and compared by itself"),
     ("net", &[], "sockets and time, whatever they are used for"),
-    ("demo", &["decision"], "its services stand in for real ones: nothing of the proxy; distributions are pure"),
-    ("report", &["telemetry", "model", "units", "problem"], "a fold over the journal: nothing of how a run is done"),
+    (
+        "demo",
+        &["decision"],
+        "its services stand in for real ones: nothing of the proxy; distributions are pure",
+    ),
+    (
+        "report",
+        &["telemetry", "model", "units", "problem"],
+        "a fold over the journal: nothing of how a run is done",
+    ),
 ];
 
 /// Lines a file may have without its tests and its `//!`.
