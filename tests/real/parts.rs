@@ -18,12 +18,12 @@ use tokio::time::Instant;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An address nobody listens on at this moment.
-pub fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// Asks until there is an answer.
-pub fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(answer) = ask() {
@@ -35,12 +35,12 @@ pub fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A process and all it started: they end with this value.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
 }
 
 impl Process {
-    pub fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         // A group of its own, so that nothing of it outlives the test.
         let child = command.process_group(0).spawn();
         let child =
@@ -48,12 +48,12 @@ impl Process {
         Self { child }
     }
 
-    pub fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }
 
     /// The exit code, or 128 + the signal as shells tell it.
-    pub fn code(&mut self) -> i32 {
+    pub(crate) fn code(&mut self) -> i32 {
         let status = wait("the end of a process", || self.child.try_wait().unwrap());
         status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap()
     }
@@ -67,10 +67,10 @@ impl Drop for Process {
 }
 
 /// A service that listens.
-pub struct Service {
-    pub address: SocketAddr,
+pub(crate) struct Service {
+    pub(crate) address: SocketAddr,
     /// Where it lives and writes.
-    pub folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
     _process: Process,
 }
 
@@ -82,7 +82,7 @@ impl Service {
     }
 
     /// nginx with `/` (200), `/broken` (500), `/large` (1 MiB) and an access log.
-    pub fn nginx() -> Self {
+    pub(crate) fn nginx() -> Self {
         let (folder, address) = (tempfile::tempdir().unwrap(), free());
         let at = folder.path().display();
         fs::write(folder.path().join("large"), vec![b'x'; 1 << 20]).unwrap();
@@ -112,12 +112,12 @@ impl Service {
     }
 
     /// The Python service that the README's tour uses.
-    pub fn shop() -> Self {
+    pub(crate) fn shop() -> Self {
         Self::python(&fs::read_to_string("examples/shop.py").unwrap())
     }
 
     /// A Python service; its first argument is its port.
-    pub fn python(source: &str) -> Self {
+    pub(crate) fn python(source: &str) -> Self {
         let (folder, address) = (tempfile::tempdir().unwrap(), free());
         fs::write(folder.path().join("service.py"), source).unwrap();
         let mut command = Command::new("python3");
@@ -125,12 +125,12 @@ impl Service {
         Self::start(address, folder, &mut command)
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// How many requests nginx has logged.
-    pub fn logged(&self) -> usize {
+    pub(crate) fn logged(&self) -> usize {
         fs::read_to_string(self.folder.path().join("access.log")).unwrap().lines().count()
     }
 }
@@ -155,7 +155,7 @@ impl Lines {
 }
 
 /// A running `brownout`, in a folder of its own.
-pub struct Brownout {
+pub(crate) struct Brownout {
     process: Process,
     stdout: Lines,
     stderr: Lines,
@@ -164,14 +164,14 @@ pub struct Brownout {
 
 /// How a `brownout` ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Brownout {
-    pub fn start<S: AsRef<OsStr>>(folder: &Path, args: &[S]) -> Self {
+    pub(crate) fn start<S: AsRef<OsStr>>(folder: &Path, args: &[S]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_brownout"));
         command
             .args(args)
@@ -194,28 +194,28 @@ impl Brownout {
     }
 
     /// Waits for a line on standard error.
-    pub fn says(&self, part: &str) -> String {
+    pub(crate) fn says(&self, part: &str) -> String {
         wait(&format!("`{part}` in\n{}", self.stderr.text()), || {
             self.stderr.0.lock().unwrap().iter().find(|line| line.contains(part)).cloned()
         })
     }
 
     /// The address in a line such as `edge front: 127.0.0.1:9000 → …` or `admin: http://127.0.0.1:8475`.
-    pub fn address(&self, before: &str) -> SocketAddr {
+    pub(crate) fn address(&self, before: &str) -> SocketAddr {
         let line = self.says(before);
         let rest = line.split(before).nth(1).unwrap().trim_start_matches("http://");
         rest.split_whitespace().next().unwrap().parse().unwrap_or_else(|e| panic!("{line}: {e}"))
     }
 
-    pub fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         self.process.child.try_wait().unwrap().is_none()
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(self.process.pid(), signal).unwrap();
     }
 
-    pub fn end(mut self) -> Ended {
+    pub(crate) fn end(mut self) -> Ended {
         let code = self.process.code();
         for reader in self.readers.drain(..) {
             reader.join().unwrap();
@@ -225,38 +225,38 @@ impl Brownout {
 }
 
 /// Runs `brownout` to its end.
-pub fn brownout<S: AsRef<OsStr>>(folder: &Path, args: &[S]) -> Ended {
+pub(crate) fn brownout<S: AsRef<OsStr>>(folder: &Path, args: &[S]) -> Ended {
     Brownout::start(folder, args).end()
 }
 
 /// `report.json` of the one run in a folder.
-pub fn report(folder: &Path) -> Value {
+pub(crate) fn report(folder: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(results(folder).join("report.json")).unwrap()).unwrap()
 }
 
 /// The folder of the one run in a folder.
-pub fn results(folder: &Path) -> PathBuf {
+pub(crate) fn results(folder: &Path) -> PathBuf {
     let runs: Vec<_> = fs::read_dir(folder.join("runs")).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(runs.len(), 1, "{runs:?}");
     runs[0].clone()
 }
 
 /// What curl printed: `-s -S` and the arguments.
-pub fn curl<S: AsRef<OsStr>>(args: &[S]) -> String {
+pub(crate) fn curl<S: AsRef<OsStr>>(args: &[S]) -> String {
     let output = Command::new("curl").args(["-sS", "--max-time", "20"]).args(args).output();
     let output = output.expect("curl: `./check tools` installs it");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// The status that curl sees.
-pub fn status<S: AsRef<OsStr>>(args: &[S]) -> String {
+pub(crate) fn status<S: AsRef<OsStr>>(args: &[S]) -> String {
     let mut all: Vec<&OsStr> = ["-o", "/dev/null", "-w", "%{http_code}"].map(OsStr::new).into();
     all.extend(args.iter().map(AsRef::as_ref));
     curl(&all)
 }
 
 /// The sum of all series of a metric whose labels contain all of `labels`.
-pub fn metric(scrape: &str, name: &str, labels: &[&str]) -> f64 {
+pub(crate) fn metric(scrape: &str, name: &str, labels: &[&str]) -> f64 {
     let of = |line: &&str| {
         let rest = line.strip_prefix(name);
         rest.is_some_and(|rest| rest.starts_with(['{', ' ']))

@@ -51,11 +51,26 @@ fn exit_0_when_every_expectation_holds() {
         ["baseline", "fault", "recovery"].iter().map(|p| phases[p]["requests"].as_u64().unwrap()).sum();
     assert_eq!(requests, nginx.logged() as u64, "what the report counts is what nginx has seen: {report:#}");
     let fault = &report["faults"][0];
-    assert_eq!(fault["matched"], phases["fault"]["requests"]);
+    // A request may come between the change of the phase and the change of the plan.
+    let unmatched = phases["fault"]["requests"].as_u64().unwrap() - fault["matched"].as_u64().unwrap();
+    assert!(unmatched <= 1, "{report:#}");
     let (hits, matched) = (fault["hits"].as_f64().unwrap(), fault["matched"].as_f64().unwrap());
     assert!((0.1..0.5).contains(&(hits / matched)), "{fault}");
     let junit = fs::read_to_string(results(folder.path()).join("junit.xml")).unwrap();
     assert!(junit.contains("failures=\"0\""), "{junit}");
+}
+
+#[test]
+#[ignore = "with real parts (python3): ./check real"]
+fn a_threaded_python_service_passes_as_well() {
+    let (shop, folder) = (Service::shop(), tempfile::tempdir().unwrap());
+    let load = "[load]\nedge = \"front\"\nrate = \"30/s\"\nrequests = [{ path = \"/products\" }, \
+                { method = \"POST\", path = \"/checkout\", body = \"{}\" }]\n";
+    write(folder.path(), any(), &shop.url(), &[SHORT, load, LATE, GOOD]);
+    let ended = brownout(folder.path(), &["run", "--admin", "none", "experiment.toml"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let by_status = &report(folder.path())["edges"][0]["phases"]["fault"]["by_status"];
+    assert!(by_status["200"].as_u64() > Some(0) && by_status["201"].as_u64() > Some(0), "{by_status}");
 }
 
 #[test]
@@ -71,7 +86,7 @@ fn exit_1_when_an_expectation_fails() {
 #[ignore = "with real parts (nginx, curl): ./check real"]
 fn exit_1_when_the_command_fails() {
     let command = "curl -s $BROWNOUT_EDGE_FRONT/[1-20]; exit 3";
-    let (code, report, text) = run(&[SHORT, LATE, GOOD], &["--during", "each", "--", "sh", "-c", command]);
+    let (code, report, text) = run(&[SHORT, LATE, GOOD], &["--during", "fault", "--", "sh", "-c", command]);
     assert_eq!((code, &report["verdict"]), (1, &"failed".into()), "{text}");
     assert_eq!(report["command"]["exit"], 3, "{report:#}");
 }
@@ -81,7 +96,7 @@ fn exit_1_when_the_command_fails() {
 fn exit_2_when_the_file_is_broken_or_unsafe() {
     let folder = tempfile::tempdir().unwrap();
     for (tables, said) in [
-        ("[lod]\n", "did you mean `load`?"),
+        ("[lod]\n", "did you mean `[load]`?"),
         ("[[fault]]\nname = \"all\"\nedge = \"front\"\nlatency = \"1s\"\n", "match = \"all\""),
         ("not toml", "experiment.toml:"),
     ] {
@@ -130,7 +145,7 @@ fn exit_5_when_the_environment_fails() {
         let ended = brownout(folder.path(), &[command, "experiment.toml"]);
         assert_eq!(ended.code, 5, "{ended:?}");
         let said = format!("{}{}", ended.stdout, ended.stderr);
-        assert!(said.contains(&address.to_string()) && said.contains("in use"), "{ended:?}");
+        assert!(said.contains(&address.to_string()) && said.contains("another process"), "{ended:?}");
     }
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), any(), &nginx.url(), &[SHORT, LATE, GOOD]);
