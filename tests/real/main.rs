@@ -2,6 +2,7 @@
 //!
 //! They are ignored by a plain `cargo test`, which needs nothing but the toolchain: `./check real` runs them.
 
+mod dashboards;
 mod live;
 mod parts;
 mod readme;
