@@ -320,7 +320,13 @@ async fn one(
         Ok(stage) => {
             let progress = Progress::new(Box::new(std::io::stderr()), plan.progress(), experiment);
             let report = driver::run(Arc::clone(&stage), experiment, &options, signals, progress).await;
-            let _ = tokio::task::spawn_blocking(move || stage.close()).await;
+            let closing = tokio::task::spawn_blocking(move || stage.close());
+            if report.verdict == crate::report::Verdict::Interrupted {
+                // Whoever asks a second time does not wait for what is still under way.
+                tokio::select! { _ = closing => {}, _ = signals.recv() => {} }
+            } else {
+                let _ = closing.await;
+            }
             report
         }
     };
