@@ -150,9 +150,6 @@ impl Driver<'_> {
                 "guardrail `{name}` can never be breached: its `for` is as long as the fault phase"
             ));
         }
-        if self.options.command.is_some() && self.experiment.load.is_some() && !setup.load {
-            texts.push("the command replaces `[load]` (`--with-load` runs both)".to_owned());
-        }
         for text in texts {
             self.stage.publish(Event::Warning { text });
         }
@@ -199,6 +196,10 @@ impl Driver<'_> {
                     (now, Guards::new(&self.experiment.guardrails, now))
                 });
                 self.stage.enter(phase);
+                if phase == Phase::Idle {
+                    // What ended before callers are stopped is told before, so that the fold can tell them apart.
+                    self.settle().await;
+                }
                 self.stage.publish(Event::Phase { phase });
                 self.tell(&judge::checks(self.experiment, &self.fold));
             }
