@@ -1,5 +1,7 @@
 //! The shape of the source, kept by a machine: who may import whom, how long a file may be, and that each says what it is.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -22,13 +22,13 @@ pub struct Args {
     /// Experiment files, or folders: every *.toml below them, sorted
     #[arg(required = true, value_name = "FILE|DIR")]
     pub files: Vec<PathBuf>,
-    /// The command that makes the traffic; it replaces [load]. Its failure fails the run
+    /// The command that makes the traffic; it replaces `[load]`. Its failure fails the run
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<String>,
     /// Run CMD as the fault phase, or once per phase, instead of through all of them
     #[arg(long, value_enum, value_name = "WHEN")]
     pub during: Option<DuringArg>,
-    /// Run [load] beside CMD
+    /// Run `[load]` beside CMD
     #[arg(long)]
     pub with_load: bool,
     /// The admin address, or `none`

@@ -97,9 +97,13 @@ impl Prometheus {
 fn every_query_of_dashboard_and_rules_returns_something_on_a_live_demo() {
     let folder = tempfile::tempdir().unwrap();
     let (admin, other) = (free(), free());
-    // What the demo never sees: an upstream that cannot be connected to, and a delay that somebody waits out.
-    let edge = format!("name = \"dead\"\nlisten = \"{}\"\nupstream = \"http://{}\"\n", free(), free());
-    let fault = "name = \"late\"\nedge = \"dead\"\nmatch = \"all\"\nlatency = \"5ms\"\n";
+    // What the demo never sees: a limit that is reached, and a delay that somebody waits out.
+    let edge = format!(
+        "name = \"dead\"\nlisten = \"{}\"\nupstream = \"http://{}\"\nmax_in_flight = 1\n",
+        free(),
+        free()
+    );
+    let fault = "name = \"late\"\nedge = \"dead\"\nmatch = \"all\"\nlatency = \"50ms\"\n";
     let text = format!("name = \"dead\"\n[[edge]]\n{edge}[[fault]]\n{fault}");
     fs::write(folder.path().join("dead.toml"), text).unwrap();
     let dead = Brownout::start(folder.path(), &["serve", "--admin", &other.to_string(), "dead.toml"]);
@@ -111,9 +115,9 @@ fn every_query_of_dashboard_and_rules_returns_something_on_a_live_demo() {
     }
     let demo = Brownout::start(folder.path(), &args);
     demo.says("armed: ");
-    curl(&["-o", "/dev/null", &format!("http://{edge}/[1-5]")]);
+    curl(&["--parallel", "-o", "/dev/null", &format!("http://{edge}/[1-9]")]);
     demo.says("healed: ");
-    curl(&["-o", "/dev/null", &format!("http://{edge}/[1-5]")]);
+    curl(&["--parallel", "-o", "/dev/null", &format!("http://{edge}/[1-9]")]);
     let ended = demo.end();
     assert!(ended.stderr.contains("recovery for"), "{ended:?}");
 
