@@ -51,7 +51,8 @@ async fn judged<F: Future<Output = Result<(), String>>>(run: impl Fn(f64) -> F) 
 /// What must hold, and what it means if it does not.
 macro_rules! hold {
     ($condition:expr, $meaning:literal) => {
-        if !$condition {
+        let holds: bool = $condition;
+        if !holds {
             return Err(format!("not so: {} ({})", $meaning, stringify!($condition)));
         }
     };
