@@ -1,5 +1,7 @@
 //! What a user's file is told: every message as a golden file, and what no file may do.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use brownout::decision::Protocol;
 use brownout::fault::{Drop, DropAt, Fault, How};
 use brownout::model::{
@@ -44,7 +46,9 @@ fn golden(path: &Path, got: &str) -> bool {
 }
 
 /// Flags of a golden file stand in its comments: `#! --set run.fault=10s`, `#! env NAME=value`.
-fn flags(text: &str) -> (Vec<(String, String)>, Vec<(Option<String>, String)>, Vec<(String, String)>) {
+type Pairs<K> = Vec<(K, String)>;
+
+fn flags(text: &str) -> (Pairs<String>, Pairs<Option<String>>, Pairs<String>) {
     let (mut set, mut upstream, mut env) = (Vec::new(), Vec::new(), Vec::new());
     let pair = |text: &str| text.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).unwrap();
     for line in text.lines().filter_map(|line| line.strip_prefix("#! ")) {

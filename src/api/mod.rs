@@ -1,7 +1,7 @@
 //! The admin address: what a running Brownout tells and is told over HTTP.
 //!
 //! It runs on a thread and a runtime of its own, so that it answers while workers are busy, and so that the data plane cannot
-//! reach it. Every request passes the [`door`] before it is routed; connections, heads, bodies and times are bounded. All
+//! reach it. Every request passes the `door` before it is routed; connections, heads, bodies and times are bounded. All
 //! that it changes goes through [`Levers`], which is [`Control`] in earnest. Knows nothing of plans and sockets of edges.
 
 mod door;

@@ -21,7 +21,7 @@ pub struct Args {
     /// What is asked: a method and a path
     #[arg(long, value_name = "'METHOD PATH'", default_value = "GET /")]
     pub request: String,
-    /// A header field of the request; `{n}` in its value is the number of the request
+    /// A header field of the request; an `n` in braces in its value is the number of the request
     #[arg(long = "header", value_name = "NAME: VALUE")]
     pub headers: Vec<String>,
     /// How many requests

@@ -22,13 +22,13 @@ pub struct Args {
     /// Experiment files, or folders: every *.toml below them, sorted
     #[arg(required = true, value_name = "FILE|DIR")]
     pub files: Vec<PathBuf>,
-    /// The command that makes the traffic; it replaces [load]. Its failure fails the run
+    /// The command that makes the traffic; it replaces `[load]`. Its failure fails the run
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<String>,
     /// Run CMD as the fault phase, or once per phase, instead of through all of them
     #[arg(long, value_enum, value_name = "WHEN")]
     pub during: Option<DuringArg>,
-    /// Run [load] beside CMD
+    /// Run `[load]` beside CMD
     #[arg(long)]
     pub with_load: bool,
     /// The admin address, or `none`
@@ -320,7 +320,13 @@ async fn one(
         Ok(stage) => {
             let progress = Progress::new(Box::new(std::io::stderr()), plan.progress(), experiment);
             let report = driver::run(Arc::clone(&stage), experiment, &options, signals, progress).await;
-            let _ = tokio::task::spawn_blocking(move || stage.close()).await;
+            let closing = tokio::task::spawn_blocking(move || stage.close());
+            if report.verdict == crate::report::Verdict::Interrupted {
+                // Whoever asks a second time does not wait for what is still under way.
+                tokio::select! { _ = closing => {}, _ = signals.recv() => {} }
+            } else {
+                let _ = closing.await;
+            }
             report
         }
     };

@@ -1,6 +1,6 @@
 //! The faults: one file each, and the enum that names them.
 //!
-//! A fault never touches a socket. It writes into a [`Decision`](crate::decision::Decision) what is to be done. Whom it
+//! A fault never touches a socket. It writes into a [`Decision`] what is to be done. Whom it
 //! strikes, how often and when is not its business; neither are metrics.
 
 mod drop;

@@ -1,3 +1,5 @@
+//! Plans as a whole: who is struck, how often, and by what.
+
 use super::*;
 use crate::decision::{Action, Answer, Cut, Distribution};
 use crate::fault::{Drop, DropAt, How, Latency, Respond};

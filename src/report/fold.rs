@@ -162,6 +162,10 @@ impl Fold {
             }
             Event::Window(window) => {
                 let Some(phase) = window.phase else { return };
+                // Between phases and after them we stop those who call: that they leave says nothing of the system.
+                if self.phase() == Phase::Idle && window.abandoned > 0 {
+                    return;
+                }
                 self.sums
                     .entry((window.edge, phase))
                     .or_insert_with(|| Window { edge: window.edge, phase: Some(phase), ..Window::default() })
@@ -270,5 +274,103 @@ impl Fold {
             }
             _ => self.commands.push(CommandFold { argv: argv.to_vec(), phase, exit, stopped }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fold(events: impl IntoIterator<Item = (f64, Event)>) -> Fold {
+        let mut fold = Fold::new();
+        events.into_iter().for_each(|(t, event)| fold.take(&Stamped { t, event }));
+        fold
+    }
+
+    fn window(phase: Phase, requests: u64, abandoned: u64) -> Event {
+        Event::Window(Window {
+            phase: Some(phase),
+            requests,
+            abandoned,
+            failed: abandoned,
+            ..Window::default()
+        })
+    }
+
+    #[test]
+    fn exchanges_belong_to_the_phase_of_their_head_whenever_they_end() {
+        let fold = fold([
+            (0.0, Event::Phase { phase: Phase::Baseline }),
+            (1.0, window(Phase::Baseline, 10, 0)),
+            (2.0, Event::Phase { phase: Phase::Fault }),
+            (3.0, window(Phase::Baseline, 1, 0)),
+            (3.0, window(Phase::Fault, 5, 2)),
+            (5.0, Event::Phase { phase: Phase::Idle }),
+            (5.5, window(Phase::Fault, 2, 0)),
+        ]);
+        assert_eq!(fold.sum(0, Phase::Baseline).unwrap().requests, 11);
+        assert_eq!(fold.judged(0, Phase::Baseline).unwrap().requests, 10);
+        assert_eq!(fold.sum(0, Phase::Fault).unwrap().requests, 7);
+        assert_eq!((fold.length(Phase::Fault), fold.length(Phase::Recovery)), (3.0, 0.0));
+    }
+
+    #[test]
+    fn callers_that_we_stopped_say_nothing() {
+        let fold = fold([
+            (0.0, Event::Phase { phase: Phase::Recovery }),
+            (1.0, window(Phase::Recovery, 10, 1)),
+            (2.0, Event::Phase { phase: Phase::Idle }),
+            (2.1, window(Phase::Recovery, 3, 0)),
+            (2.2, window(Phase::Recovery, 1, 1)),
+        ]);
+        let sum = fold.sum(0, Phase::Recovery).unwrap();
+        assert_eq!((sum.requests, sum.failed), (13, 1));
+    }
+
+    #[test]
+    fn a_fault_that_comes_and_goes_has_intervals_and_its_last_counts() {
+        let name: Name = "f".parse().unwrap();
+        let armed = || Event::Armed { fault: name.clone(), edges: vec![0], owner: "run".into() };
+        let healed = |why: &str, matched| Event::Healed {
+            fault: name.clone(),
+            why: why.into(),
+            matched,
+            selected: 1,
+            hits: 1,
+            delay_error_p99: None,
+        };
+        let fold = fold([
+            (1.0, armed()),
+            (2.0, healed("schedule", 5)),
+            (3.0, armed()),
+            (4.0, healed("end", 9)),
+            (5.0, armed()),
+        ]);
+        assert_eq!(fold.faults.len(), 1);
+        assert_eq!(fold.faults[0].intervals, [(1.0, Some(2.0)), (3.0, Some(4.0)), (5.0, None)]);
+        assert_eq!(fold.faults[0].matched, 9);
+    }
+
+    #[test]
+    fn the_runs_of_a_command_are_told_apart() {
+        let command = |exit, stopped| Event::Command { argv: vec!["k6".into()], exit, stopped };
+        let fold = fold([
+            (0.0, Event::Phase { phase: Phase::Baseline }),
+            (0.0, command(None, false)),
+            (1.0, command(Some(0), false)),
+            (2.0, Event::Phase { phase: Phase::Fault }),
+            (2.0, command(None, false)),
+            (3.0, command(Some(143), true)),
+            (4.0, command(None, false)),
+        ]);
+        let seen: Vec<_> = fold.commands.iter().map(|c| (c.phase, c.exit, c.stopped, c.failed())).collect();
+        assert_eq!(
+            seen,
+            [
+                (Phase::Baseline, Some(0), false, false),
+                (Phase::Fault, Some(143), true, false),
+                (Phase::Fault, None, false, false)
+            ]
+        );
     }
 }

@@ -3,6 +3,7 @@
 use super::{CheckResult, Fold};
 use crate::model::{Check, Expectation, Experiment, Metric, Phase};
 use crate::telemetry::{Histogram, Window};
+use crate::units::Name;
 
 /// The value of a metric over these exchanges, which took `seconds` to come. `None`: there is no sample.
 ///
@@ -91,6 +92,16 @@ pub fn checks(experiment: &Experiment, fold: &Fold) -> Vec<CheckResult> {
         }
     }
     out
+}
+
+/// How an expectation stands: not met if one of its checks is not, met if all are, else nobody can tell.
+#[must_use]
+pub fn met(checks: &[CheckResult], expectation: &Name) -> Option<bool> {
+    let mets = || checks.iter().filter(|check| check.name == expectation.as_str()).map(|check| check.met);
+    if mets().any(|met| met == Some(false)) {
+        return Some(false);
+    }
+    mets().all(|met| met == Some(true)).then_some(true)
 }
 
 fn judge(

@@ -206,6 +206,8 @@ pub(super) fn rule(
         found.push((Exit::Failed, describe(check)));
     }
     let mut warnings = Vec::new();
+    // A run that a failing command ended before any fault has said what is wrong.
+    let early = early || (!faulted && found.iter().any(|(exit, _)| *exit == Exit::Failed));
     if !early {
         let vacuous = vacuities(experiment, fold, checks, faults);
         if terms.allow_vacuous {

@@ -7,7 +7,7 @@ use super::machine::{Command, Input, Run, Setup};
 use super::progress::Progress;
 use super::stage::{Stage, Stop, urls};
 use crate::model::{Experiment, Phase};
-use crate::report::{During, Exit, Fold, Report, Terms, build, judge};
+use crate::report::{CheckResult, During, Exit, Fold, Report, Terms, build, judge};
 use crate::telemetry::{Event, Stamped};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -150,9 +150,6 @@ impl Driver<'_> {
                 "guardrail `{name}` can never be breached: its `for` is as long as the fault phase"
             ));
         }
-        if self.options.command.is_some() && self.experiment.load.is_some() && !setup.load {
-            texts.push("the command replaces `[load]` (`--with-load` runs both)".to_owned());
-        }
         for text in texts {
             self.stage.publish(Event::Warning { text });
         }
@@ -199,7 +196,12 @@ impl Driver<'_> {
                     (now, Guards::new(&self.experiment.guardrails, now))
                 });
                 self.stage.enter(phase);
+                if phase == Phase::Idle {
+                    // What ended before callers are stopped is told before, so that the fold can tell them apart.
+                    self.settle().await;
+                }
                 self.stage.publish(Event::Phase { phase });
+                self.tell(&judge::checks(self.experiment, &self.fold));
             }
             Command::Arm(life) => {
                 let scale = self.experiment.run.time_scale;
@@ -371,14 +373,15 @@ impl Driver<'_> {
         }
         self.progress.clear();
         let report = build(&self.fold, self.experiment, &self.options.terms);
-        for expectation in &self.experiment.expects {
-            let mut checks =
-                report.expectations.iter().filter(|check| check.name == expectation.name.as_str());
-            let met = checks.clone().all(|check| check.met == Some(true));
-            let unmet = checks.any(|check| check.met == Some(false));
-            self.stage.met(&expectation.name, if unmet { Some(false) } else { met.then_some(true) });
-        }
+        self.tell(&report.expectations);
         report
+    }
+
+    /// How each expectation stands, for the metrics.
+    fn tell(&self, checks: &[CheckResult]) {
+        for expectation in &self.experiment.expects {
+            self.stage.met(&expectation.name, judge::met(checks, &expectation.name));
+        }
     }
 }
 

@@ -186,6 +186,7 @@ async fn a_command_that_fails_before_any_fault_ends_the_run() {
     assert_eq!(fake.calls(), ["enter baseline", "enter idle"]);
     assert_eq!((report.verdict, report.exit), (Verdict::Failed, 1));
     assert_eq!(report.command.unwrap().exit, Some(3));
+    assert_eq!(report.reasons, ["the command `sh` failed with exit code 3"]);
 }
 
 #[tokio::test]

@@ -113,7 +113,7 @@ impl Progress {
             | Event::Unwritten { .. }
             | Event::Finished => None,
         };
-        let weighty = matches!(stamped.event, Event::Trouble { .. } | Event::Warning { .. });
+        let weighty = matches!(stamped.event, Event::Trouble { .. });
         if let Some(text) = text
             && (weighty || self.kind != Kind::Quiet)
         {

@@ -239,7 +239,7 @@ impl Telemetry {
     }
 
     /// Every event from now on, in order, among them a window of each busy edge every 250 ms. The queue is bounded (65 536
-    /// events, see [`feed`](super::feed)); it ends after [`stop`](Self::stop).
+    /// events, see `feed`); it ends after [`stop`](Self::stop).
     #[must_use]
     pub fn subscribe(&self) -> Receiver<Arc<Stamped>> {
         self.shared.feed.subscribe()

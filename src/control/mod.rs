@@ -3,6 +3,13 @@
 //! Run, command line, admin API and signals all call the same [`Control`]. It also keeps the clock of every armed fault:
 //! its schedule, its time to live, and the end of its phase.
 
+mod descriptors;
+mod reload;
+mod status;
+mod words;
+
+pub use words::{EdgeStatus, FaultStatus, Owner, Refusal, Reloaded, StartError};
+
 use crate::decision::Protocol;
 use crate::model::{Edge, FaultRule, Phase};
 use crate::net::listen::Address;
@@ -10,132 +17,11 @@ use crate::plan::{Armed, Compiled, Plan, Totals, timeline};
 use crate::proxy::{EdgeShared, Workers};
 use crate::telemetry::{EdgeLabels, Event, Telemetry};
 use crate::units::Name;
+use descriptors::share_descriptors;
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Who armed a fault; owners do not touch each other's faults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Owner {
-    /// The run under way.
-    Run,
-    /// The file of `serve`.
-    File,
-    /// A hand: API or command line.
-    Hand,
-}
-
-impl Owner {
-    /// As the API and the journal write it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Run => "run",
-            Self::File => "file",
-            Self::Hand => "hand",
-        }
-    }
-}
-
-/// Why something could not be done; a sentence for the user each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// No fault of this name is armed (or known).
-    NoSuchFault(String),
-    /// A fault of this name is armed by somebody else.
-    Taken(String),
-    /// The kill switch is on.
-    Halted,
-    /// It does not fit.
-    Invalid(String),
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoSuchFault(name) => {
-                write!(f, "there is no fault `{name}`: `brownout fault list` shows all")
-            }
-            Self::Taken(name) => {
-                write!(f, "a fault `{name}` is armed already: heal it first, or take another name")
-            }
-            Self::Halted => write!(f, "everything is halted: `brownout halt --lift` first"),
-            Self::Invalid(why) => f.write_str(why),
-        }
-    }
-}
-
-/// A fault as the API and the command line show it.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct FaultStatus {
-    /// Its name.
-    pub name: String,
-    /// The names of its edges.
-    pub edges: Vec<String>,
-    /// `run`, `file` or `hand`; `none` if it was never armed.
-    pub owner: String,
-    /// Armed: it may strike, when its schedule says so.
-    pub armed: bool,
-    /// In force at this moment.
-    pub active: bool,
-    /// What it does, such as `latency`.
-    pub actions: Vec<String>,
-    /// Exchanges that passed its matchers.
-    pub matched: u64,
-    /// Of these, the chosen.
-    pub selected: u64,
-    /// Of these, the struck.
-    pub hits: u64,
-    /// Seconds until it ends by itself; `None`: never, or not armed.
-    pub ends_in: Option<f64>,
-}
-
-/// An edge as the API and the command line show it.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct EdgeStatus {
-    /// Its name.
-    pub name: String,
-    /// The address it listens on, with the real port.
-    pub listen: SocketAddr,
-    /// What it speaks.
-    pub protocol: Protocol,
-    /// `host:port` of each upstream.
-    pub upstreams: Vec<String>,
-    /// Who calls.
-    pub from: String,
-    /// Who is called.
-    pub to: String,
-}
-
-/// Why edges could not be started.
-#[derive(Debug)]
-pub struct StartError {
-    /// The line of the edge in the file; 0 if there is none to point at.
-    pub line: usize,
-    /// A sentence for the user.
-    pub text: String,
-}
-
-impl std::fmt::Display for StartError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// What a reload changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reloaded {
-    /// Faults armed anew.
-    pub armed: Vec<String>,
-    /// Faults healed.
-    pub healed: Vec<String>,
-    /// Edges opened, or opened anew because their description changed.
-    pub opened: Vec<String>,
-    /// Edges closed.
-    pub closed: Vec<String>,
-}
 
 /// The one who arms and heals.
 #[derive(Debug)]
@@ -470,59 +356,6 @@ impl Control {
         next
     }
 
-    /// All faults: armed ones, and those of the file that are not.
-    #[must_use]
-    pub fn faults(&self) -> Vec<FaultStatus> {
-        let state = lock(&self.state);
-        let now = self.now();
-        let names = |rule: &FaultRule| {
-            let edge = |place: &usize| state.edges.get(*place).map(|(edge, _)| edge.config.name.to_string());
-            rule.edges.iter().filter_map(edge).collect()
-        };
-        let status = |rule: &FaultRule, entry: Option<&Entry>| {
-            let (matched, selected, hits) =
-                state.totals.get(&rule.name).map(|totals| totals.counts()).unwrap_or_default();
-            FaultStatus {
-                name: rule.name.to_string(),
-                edges: entry
-                    .map_or_else(|| names(rule), |entry| entry.edges.iter().map(Name::to_string).collect()),
-                owner: entry.map_or("none", |entry| entry.owner.as_str()).to_owned(),
-                armed: entry.is_some(),
-                active: entry.is_some_and(|entry| entry.on),
-                actions: rule.actions.iter().map(|action| action.as_apply().action().to_owned()).collect(),
-                matched,
-                selected,
-                hits,
-                ends_in: entry
-                    .and_then(|entry| entry.ends)
-                    .map(|ends| ends.saturating_sub(now).as_secs_f64()),
-            }
-        };
-        let entry_of = |rule: &FaultRule| state.entries.iter().find(|entry| entry.rule.name == rule.name);
-        let known = state.known.iter().map(|rule| status(rule, entry_of(rule)));
-        let others =
-            state.entries.iter().filter(|entry| !state.known.iter().any(|rule| rule.name == entry.rule.name));
-        known.chain(others.map(|entry| status(&entry.rule, Some(entry)))).collect()
-    }
-
-    /// All edges.
-    #[must_use]
-    pub fn edges(&self) -> Vec<EdgeStatus> {
-        let state = lock(&self.state);
-        state
-            .edges
-            .iter()
-            .map(|(edge, address)| EdgeStatus {
-                name: edge.config.name.to_string(),
-                listen: address.at(),
-                protocol: edge.config.protocol,
-                upstreams: edge.config.upstreams.iter().map(crate::model::Upstream::authority).collect(),
-                from: edge.config.from.clone(),
-                to: edge.config.to.clone(),
-            })
-            .collect()
-    }
-
     /// Exchanges that begin from now on belong to this phase.
     pub fn enter(&self, phase: Phase) {
         self.telemetry.set_phase(phase);
@@ -533,97 +366,6 @@ impl Control {
     pub fn is_ready(&self) -> bool {
         let state = lock(&self.state);
         !state.edges.is_empty() && !state.stopped
-    }
-
-    /// Takes another file in place of the one in force: edges and faults that did not change stay as they are (also their ttl
-    /// and ordinals), nothing that was healed by hand is armed again.
-    ///
-    /// # Errors
-    /// When an edge cannot be opened; then the old ones stay.
-    pub fn reload(
-        &self,
-        edges: &[Edge],
-        rules: &[FaultRule],
-        life: impl Fn(&FaultRule) -> Option<Duration>,
-    ) -> Result<Reloaded, StartError> {
-        let mut done = Reloaded::default();
-        let old: Vec<(Arc<EdgeShared>, Arc<Address>)> = lock(&self.state).edges.clone();
-        let same = |a: &Edge, b: &Edge| {
-            format!("{:?}", Edge { line: 0, ..a.clone() }) == format!("{:?}", Edge { line: 0, ..b.clone() })
-        };
-        let kept = |edge: &Edge| old.iter().find(|(known, _)| same(&known.config, edge));
-        let mut fresh = Vec::new();
-        for edge in edges.iter().filter(|edge| kept(edge).is_none()) {
-            // the address is taken over, if it was ours: no moment without a listener
-            let ours =
-                old.iter().find(|(known, _)| known.config.listen == edge.listen && edge.listen.port() != 0);
-            let by_name = old
-                .iter()
-                .find(|(known, _)| known.config.name == edge.name && known.config.listen == edge.listen);
-            if let Err(error) = self.open(edge, by_name.or(ours).map(|(_, address)| address.clone())) {
-                let mut state = lock(&self.state);
-                for (edge, _) in state.edges.split_off(old.len()) {
-                    if let Some(workers) = lock(&self.workers).as_ref() {
-                        workers.close(&edge);
-                    }
-                }
-                return Err(error);
-            }
-            done.opened.push(edge.name.to_string());
-            fresh.push(edge.name.clone());
-        }
-        let mut state = lock(&self.state);
-        let opened = state.edges.split_off(old.len());
-        state.edges = edges
-            .iter()
-            .filter_map(|edge| {
-                kept(edge)
-                    .cloned()
-                    .or_else(|| opened.iter().find(|(new, _)| new.config.name == edge.name).cloned())
-            })
-            .collect();
-        for (edge, _) in old.iter().filter(|(old, _)| !edges.iter().any(|edge| same(&old.config, edge))) {
-            if let Some(workers) = lock(&self.workers).as_ref() {
-                workers.close(edge);
-            }
-            if !fresh.contains(&edge.config.name) {
-                done.closed.push(edge.config.name.to_string());
-            }
-        }
-        let names: Vec<Name> = edges.iter().map(|edge| edge.name.clone()).collect();
-        let unchanged = |entry: &Entry| {
-            rules.iter().any(|rule| {
-                let on: Vec<_> = rule.edges.iter().filter_map(|place| names.get(*place).cloned()).collect();
-                rule.armed && on == entry.edges && same_rule(rule, &entry.rule)
-            })
-        };
-        let stays = |entry: &Entry| match entry.owner {
-            Owner::File => unchanged(entry),
-            Owner::Run | Owner::Hand => entry.edges.iter().any(|edge| names.contains(edge)),
-        };
-        done.healed = state
-            .entries
-            .iter()
-            .filter(|entry| !stays(entry))
-            .map(|entry| entry.rule.name.to_string())
-            .collect();
-        self.remove(&mut state, "reload", |entry| !stays(entry));
-        state.known = rules.to_vec();
-        for rule in rules.iter().filter(|rule| rule.armed) {
-            let spared = state.halted || state.by_hand.contains(&rule.name);
-            if spared || state.entries.iter().any(|entry| entry.rule.name == rule.name) {
-                continue;
-            }
-            match self.arm_in(&mut state, rule.clone(), Owner::File, life(rule), 1.0) {
-                Ok(()) => done.armed.push(rule.name.to_string()),
-                Err(refusal) => tracing::warn!("fault `{}` is not armed: {refusal}", rule.name),
-            }
-        }
-        let all: HashSet<Name> = names.into_iter().collect();
-        self.refresh(&mut state);
-        publish(&state, &all);
-        self.changed.notify_all();
-        Ok(done)
     }
 
     /// Heals everything, stops accepting, lets what is under way end. Whether all of it did within `grace`.
@@ -652,12 +394,6 @@ fn publish(state: &State, touched: &HashSet<Name>) {
     }
 }
 
-/// Whether two rules say the same, wherever they stand in their files.
-fn same_rule(a: &FaultRule, b: &FaultRule) -> bool {
-    let plain = |rule: &FaultRule| format!("{:?}", FaultRule { line: 0, edges: Vec::new(), ..rule.clone() });
-    plain(a) == plain(b)
-}
-
 /// The clock of armed faults.
 fn keep(control: &Weak<Control>) {
     loop {
@@ -675,32 +411,9 @@ fn keep(control: &Weak<Control>) {
     }
 }
 
-/// Connections of callers that an edge takes if neither the file nor the system says less.
-const CONNECTIONS: u32 = 10_000;
-
-/// Raises the limit of descriptors, and tells how many connections an edge takes whose file does not say: two descriptors
-/// each. Refuses what was asked for and cannot be.
-fn share_descriptors(edges: &[Edge]) -> Result<u32, StartError> {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let asked: u64 = edges.iter().filter_map(|edge| edge.max_connections).map(u64::from).sum();
-    let needed = 2 * asked + 64;
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(CONNECTIONS) };
-    if soft < hard {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
-    if hard < needed {
-        return Err(StartError {
-            line: 0,
-            text: format!(
-                "{asked} connections need {needed} descriptors, and the system allows {hard}: `ulimit -n {needed}`, or lower `max_connections`"
-            ),
-        });
-    }
-    let open = edges.iter().filter(|edge| edge.max_connections.is_none()).count().max(1) as u64;
-    let share = hard.saturating_sub(needed) / 2 / open;
-    Ok(u32::try_from(share).unwrap_or(u32::MAX).clamp(16, CONNECTIONS))
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

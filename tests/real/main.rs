@@ -1,0 +1,11 @@
+//! With real parts: the binary against nginx, a Python service, curl, wrk and Prometheus; and the README, word for word.
+//!
+//! They are ignored by a plain `cargo test`, which needs nothing but the toolchain: `./check real` runs them.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod dashboards;
+mod live;
+mod parts;
+mod readme;
+mod runs;

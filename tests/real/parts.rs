@@ -1,0 +1,267 @@
+//! Real parts for tests: the binary, nginx, the Python service of `examples/`, curl. Each ends with the value that holds it.
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// No wait of a test is longer: machines of CI are slow, but not for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An address nobody listens on at this moment.
+pub(crate) fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Asks until there is an answer.
+pub(crate) fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < end, "waited {PATIENCE:?} for {what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// A process and all it started: they end with this value.
+pub(crate) struct Process {
+    child: Child,
+}
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        // A group of its own, so that nothing of it outlives the test.
+        let child = command.process_group(0).spawn();
+        let child =
+            child.unwrap_or_else(|e| panic!("{command:?}: {e}: `./check tools` installs what is needed"));
+        Self { child }
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
+    }
+
+    /// The exit code, or 128 + the signal as shells tell it.
+    pub(crate) fn code(&mut self) -> i32 {
+        let status = wait("the end of a process", || self.child.try_wait().unwrap());
+        status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = killpg(self.pid(), Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+}
+
+/// A service that listens.
+pub(crate) struct Service {
+    pub(crate) address: SocketAddr,
+    /// Where it lives and writes.
+    pub(crate) folder: tempfile::TempDir,
+    _process: Process,
+}
+
+impl Service {
+    fn start(address: SocketAddr, folder: tempfile::TempDir, command: &mut Command) -> Self {
+        let process = Process::start(command.stdin(Stdio::null()).stdout(Stdio::null()));
+        wait("a service to listen", || TcpStream::connect(address).ok());
+        Self { address, folder, _process: process }
+    }
+
+    /// nginx with `/` (200), `/broken` (500), `/large` (1 MiB) and an access log.
+    pub(crate) fn nginx() -> Self {
+        let (folder, address) = (tempfile::tempdir().unwrap(), free());
+        let at = folder.path().display();
+        fs::write(folder.path().join("large"), vec![b'x'; 1 << 20]).unwrap();
+        let config = format!(
+            "daemon off; master_process off; pid {at}/pid; error_log {at}/error.log;
+             events {{ worker_connections 1024; }}
+             http {{
+               access_log {at}/access.log; keepalive_requests 1000000; default_type text/plain;
+               client_body_temp_path {at}/body; proxy_temp_path {at}/proxy; fastcgi_temp_path {at}/fastcgi;
+               uwsgi_temp_path {at}/uwsgi; scgi_temp_path {at}/scgi;
+               server {{
+                 listen {address};
+                 location / {{ return 200 'hello\\n'; }}
+                 location = /broken {{ return 500; }}
+                 location = /large {{ root {at}; }}
+               }}
+             }}"
+        );
+        let file = folder.path().join("nginx.conf");
+        fs::write(&file, config).unwrap();
+        let program = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
+        let mut command = Command::new(program);
+        let log = folder.path().join("start.log");
+        command.args([OsStr::new("-e"), log.as_os_str(), OsStr::new("-c"), file.as_os_str()]);
+        command.stderr(Stdio::null());
+        Self::start(address, folder, &mut command)
+    }
+
+    /// The Python service that the README's tour uses.
+    pub(crate) fn shop() -> Self {
+        Self::python(&fs::read_to_string("examples/shop.py").unwrap())
+    }
+
+    /// A Python service; its first argument is its port.
+    pub(crate) fn python(source: &str) -> Self {
+        let (folder, address) = (tempfile::tempdir().unwrap(), free());
+        fs::write(folder.path().join("service.py"), source).unwrap();
+        let mut command = Command::new("python3");
+        command.args(["service.py", &address.port().to_string()]).current_dir(folder.path());
+        Self::start(address, folder, &mut command)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// How many requests nginx has logged.
+    pub(crate) fn logged(&self) -> usize {
+        fs::read_to_string(self.folder.path().join("access.log")).unwrap().lines().count()
+    }
+}
+
+/// The lines of a stream, as they come.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    fn follow(&self, stream: impl Read + Send + 'static) -> std::thread::JoinHandle<()> {
+        let lines = self.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                lines.0.lock().unwrap().push(line);
+            }
+        })
+    }
+
+    fn text(&self) -> String {
+        self.0.lock().unwrap().join("\n")
+    }
+}
+
+/// A running `brownout`, in a folder of its own.
+pub(crate) struct Brownout {
+    process: Process,
+    stdout: Lines,
+    stderr: Lines,
+    readers: Vec<std::thread::JoinHandle<()>>,
+}
+
+/// How a `brownout` ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Brownout {
+    pub(crate) fn start<S: AsRef<OsStr>>(folder: &Path, args: &[S]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_brownout"));
+        command
+            .args(args)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // Not the settings of whoever runs the tests.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BROWNOUT_")) {
+            command.env_remove(name);
+        }
+        command.env_remove("CI").env_remove("GITHUB_ACTIONS").env_remove("GITHUB_STEP_SUMMARY");
+        let mut process = Process::start(&mut command);
+        let (stdout, stderr) = (Lines::default(), Lines::default());
+        let readers = vec![
+            stdout.follow(process.child.stdout.take().unwrap()),
+            stderr.follow(process.child.stderr.take().unwrap()),
+        ];
+        Self { process, stdout, stderr, readers }
+    }
+
+    /// Waits for a line on standard error.
+    pub(crate) fn says(&self, part: &str) -> String {
+        wait(&format!("`{part}` in\n{}", self.stderr.text()), || {
+            self.stderr.0.lock().unwrap().iter().find(|line| line.contains(part)).cloned()
+        })
+    }
+
+    /// The address in a line such as `edge front: 127.0.0.1:9000 → …` or `admin: http://127.0.0.1:8475`.
+    pub(crate) fn address(&self, before: &str) -> SocketAddr {
+        let line = self.says(before);
+        let rest = line.split(before).nth(1).unwrap().trim_start_matches("http://");
+        rest.split_whitespace().next().unwrap().parse().unwrap_or_else(|e| panic!("{line}: {e}"))
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.process.child.try_wait().unwrap().is_none()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.process.pid(), signal).unwrap();
+    }
+
+    pub(crate) fn end(mut self) -> Ended {
+        let code = self.process.code();
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        Ended { code, stdout: self.stdout.text(), stderr: self.stderr.text() }
+    }
+}
+
+/// Runs `brownout` to its end.
+pub(crate) fn brownout<S: AsRef<OsStr>>(folder: &Path, args: &[S]) -> Ended {
+    Brownout::start(folder, args).end()
+}
+
+/// `report.json` of the one run in a folder.
+pub(crate) fn report(folder: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(results(folder).join("report.json")).unwrap()).unwrap()
+}
+
+/// The folder of the one run in a folder.
+pub(crate) fn results(folder: &Path) -> PathBuf {
+    let runs: Vec<_> = fs::read_dir(folder.join("runs")).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    runs[0].clone()
+}
+
+/// What curl printed: `-s -S` and the arguments.
+pub(crate) fn curl<S: AsRef<OsStr>>(args: &[S]) -> String {
+    let output = Command::new("curl").args(["-sS", "--max-time", "20"]).args(args).output();
+    let output = output.expect("curl: `./check tools` installs it");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The status that curl sees.
+pub(crate) fn status<S: AsRef<OsStr>>(args: &[S]) -> String {
+    let mut all: Vec<&OsStr> = ["-o", "/dev/null", "-w", "%{http_code}"].map(OsStr::new).into();
+    all.extend(args.iter().map(AsRef::as_ref));
+    curl(&all)
+}
+
+/// The sum of all series of a metric whose labels contain all of `labels`.
+pub(crate) fn metric(scrape: &str, name: &str, labels: &[&str]) -> f64 {
+    let of = |line: &&str| {
+        let rest = line.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+            && labels.iter().all(|label| line.contains(label))
+    };
+    let values = scrape.lines().filter(of).map(|line| line.rsplit(' ').next().unwrap());
+    values.map(|value| value.parse::<f64>().unwrap()).sum()
+}
