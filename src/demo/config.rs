@@ -54,8 +54,8 @@ impl Config {
 
     /// Before the change: the provider gets 5 s. Nothing else differs.
     ///
-    /// At 15 charges a second a provider that takes 1.5 s keeps 15 x 1.5 = 23 of the 50 connections busy, so the pool
-    /// suffices; it would no longer from 3.3 s on.
+    /// At 14 charges a second a provider that takes 1.5 s keeps 14 x 1.5 = 21 of the 50 connections busy, so the pool
+    /// suffices; it would no longer from 3.5 s on.
     #[must_use]
     pub fn patient() -> Self {
         Self {

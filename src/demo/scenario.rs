@@ -45,8 +45,8 @@ pub fn scenario(name: &str) -> Option<Scenario> {
             path: "experiments/demo/patient.toml",
             config: Config::patient(),
             says: "The same shop, the same load and the same slow provider, with the timeout as it was before the \
-                   change: 5 s. A checkout takes as long as the provider does, 1 to 2 s. Fifteen charges a second keep \
-                   about 23 of the 50 database connections busy, so nobody waits for one, nothing is tried twice and \
+                   change: 5 s. A checkout takes as long as the provider does, 1 to 2 s. Fourteen charges a second keep \
+                   about 21 of the 50 database connections busy, so nobody waits for one, nothing is tried twice and \
                    every expectation holds.",
             expected_exit: 0,
         }),
