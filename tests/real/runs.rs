@@ -241,6 +241,21 @@ fn ctrl_c_heals_and_reports_and_lets_go_whoever_is_held() {
 }
 
 #[test]
+#[ignore = "with real parts (nginx): ./check real"]
+fn the_kill_switch_ends_the_fault_phase_of_a_run() {
+    let (nginx, folder) = (Service::nginx(), tempfile::tempdir().unwrap());
+    write(folder.path(), any(), &nginx.url(), &[LONG, LOAD, LATE, GOOD]);
+    let running = Brownout::start(folder.path(), &["run", "--admin", "none", "experiment.toml"]);
+    running.says("armed: late");
+    running.signal(Signal::SIGUSR1);
+    running.says("recovery for");
+    let ended = running.end();
+    let report = report(folder.path());
+    assert_ne!(ended.code, 0, "a run that was halted has not passed: {ended:?}");
+    assert_eq!(report["exit"], ended.code, "{report:#}");
+}
+
+#[test]
 #[ignore = "with real parts (python3, curl): ./check real"]
 fn a_second_ctrl_c_leaves_at_once() {
     let slow = Service::python(
