@@ -6,5 +6,9 @@
     reason = "a test may fail where it stands"
 )]
 
+mod check;
+mod http1_differential;
+mod layers;
+mod report;
 mod support;
 mod wire;
