@@ -121,13 +121,23 @@ impl Control {
             protocol: edge.protocol,
             success: edge.success.clone(),
         });
-        let workers = lock(&self.workers);
-        let Some(workers) = workers.as_ref() else {
+        let forerunner = lock(&self.state)
+            .edges
+            .iter()
+            .find(|(known, _)| known.id == id)
+            .map(|(known, _)| known.slot.get());
+        let held = lock(&self.workers);
+        let Some(workers) = held.as_ref() else {
             return Err(StartError { line: 0, text: "Brownout is stopping".into() });
         };
         let most = edge.max_connections.unwrap_or(self.connections);
         let shared = Arc::new(EdgeShared::new(id, edge.clone(), self.epoch, workers.count(), most));
+        // opened anew, it begins with what is in force on its forerunner
+        if let Some(before) = forerunner {
+            shared.slot.publish(Plan::new(before.plan.faults().to_vec()));
+        }
         workers.open(&shared, &address).map_err(fail)?;
+        drop(held);
         lock(&self.state).edges.push((shared, address));
         Ok(())
     }
@@ -261,8 +271,7 @@ impl Control {
 
     /// Takes entries out and publishes plans without them: those who are held are let go.
     fn remove(&self, state: &mut State, why: &'static str, which: impl Fn(&Entry) -> bool) {
-        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut state.entries).into_iter().partition(which);
-        state.entries = kept;
+        let gone = take_out(state, which);
         let mut touched = HashSet::new();
         let mut healed = Vec::new();
         for entry in gone {
@@ -379,6 +388,13 @@ impl Control {
         let workers = lock(&self.workers).take();
         workers.is_none_or(|workers| workers.drain(grace))
     }
+}
+
+/// Takes entries out; what is in force stays so until it is published anew.
+fn take_out(state: &mut State, which: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+    let (gone, kept) = std::mem::take(&mut state.entries).into_iter().partition(which);
+    state.entries = kept;
+    gone
 }
 
 /// Publishes the plan of each of these edges anew: its faults in file order, those by hand behind them.

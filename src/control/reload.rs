@@ -1,6 +1,6 @@
 //! Another file in place of the one in force.
 
-use super::{Control, Entry, Owner, Reloaded, StartError, lock, publish};
+use super::{Control, Entry, Owner, Reloaded, StartError, lock, publish, take_out};
 use crate::model::{Edge, FaultRule};
 use crate::net::listen::Address;
 use crate::proxy::EdgeShared;
@@ -82,7 +82,8 @@ impl Control {
             .filter(|entry| !stays(entry))
             .map(|entry| entry.rule.name.to_string())
             .collect();
-        self.remove(&mut state, "reload", |entry| !stays(entry));
+        let gone = take_out(&mut state, |entry| !stays(entry));
+        gone.iter().filter(|entry| entry.on).for_each(|entry| self.tell_healed(&entry.compiled, "reload"));
         state.known = rules.to_vec();
         for rule in rules.iter().filter(|rule| rule.armed) {
             let spared = state.halted || state.by_hand.contains(&rule.name);
@@ -95,7 +96,9 @@ impl Control {
             }
         }
         let all: HashSet<Name> = names.into_iter().collect();
+        // the new ones take the place of the old ones in one step; then who was held by those is let go
         self.refresh(&mut state);
+        gone.iter().filter_map(|entry| entry.live.as_ref()).for_each(|live| live.heal());
         publish(&state, &all);
         self.changed.notify_all();
         Ok(done)

@@ -173,7 +173,8 @@ pub(super) async fn before(
     let compact = intake.out.0.to_vec();
     intake.out = Lent(compact);
     let delays = std::mem::take(&mut struck.decision.delays);
-    if !delays.is_empty() {
+    let waited = !delays.is_empty();
+    if waited {
         match delay(&edge, &mut caller.conn, struck, &delays, record).await {
             Released::Over | Released::Healed => {}
             Released::Left(left) => return Some(left_while_held(caller, record, left, Origin::Client)),
@@ -182,7 +183,8 @@ pub(super) async fn before(
     }
     match std::mem::take(&mut struck.decision.action) {
         Action::Forward => None,
-        action if action_is_healed(&action, struck) => None,
+        // what was decided is done, unless it was healed during a wait
+        action if waited && action_is_healed(&action, struck) => None,
         Action::Respond(by, answer) => {
             struck.hit(by, "respond", record);
             Some(respond(caller, intake, struck, record, &answer).await)

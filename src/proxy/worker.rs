@@ -46,8 +46,21 @@ enum Order {
     Drain,
 }
 
-/// The edges of a worker, each with what closes its listener.
-type Edges = Rc<RefCell<Vec<(Rc<EdgeHere>, CancellationToken)>>>;
+/// The edges of a worker.
+type Edges = Rc<RefCell<Vec<Door>>>;
+
+/// An edge, and where its callers come in.
+struct Door {
+    edge: Rc<EdgeHere>,
+    address: Arc<Address>,
+    listener: Listener,
+    /// Ends accepting.
+    closing: CancellationToken,
+}
+
+/// The listener of an edge; none while a fault has closed it. An edge that is opened anew on the address of another one
+/// takes over its listener: closing one listener of several resets those who were on their way to it.
+type Listener = Rc<RefCell<Option<Rc<TcpListener>>>>;
 
 /// All workers.
 #[derive(Debug)]
@@ -137,19 +150,30 @@ async fn work(number: usize, mut inbox: mpsc::UnboundedReceiver<Order>, recorder
             Order::Open(shared, address, answer) => {
                 let edge = EdgeHere::new(shared.clone(), recorder.edge(shared.id), here.clone(), number);
                 let closing = CancellationToken::new();
-                let listening = listen(&address);
-                let listened = listening
-                    .as_ref()
-                    .map(|_| ())
-                    .map_err(|error| io::Error::new(error.kind(), error.to_string()));
-                edges.borrow_mut().push((edge.clone(), closing.clone()));
-                tokio::task::spawn_local(accepting(edge, address, listening.ok(), closing));
+                let same = |door: &Door| Arc::ptr_eq(&door.address, &address);
+                let taken_over = edges
+                    .borrow()
+                    .iter()
+                    .rfind(|door| same(door))
+                    .and_then(|door| door.listener.borrow().clone());
+                let (listening, listened) = match taken_over.map_or_else(|| listen(&address), Ok) {
+                    Ok(listener) => (Some(listener), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
+                let listener = Rc::new(RefCell::new(listening));
+                tokio::task::spawn_local(accepting(
+                    edge.clone(),
+                    address.clone(),
+                    listener.clone(),
+                    closing.clone(),
+                ));
+                edges.borrow_mut().push(Door { edge, address, listener, closing });
                 let _ = answer.send(listened);
             }
-            Order::Close(gone) => edges.borrow_mut().retain(|(edge, closing)| {
-                let other = !Arc::ptr_eq(&edge.shared, &gone);
+            Order::Close(gone) => edges.borrow_mut().retain(|door| {
+                let other = !Arc::ptr_eq(&door.edge.shared, &gone);
                 if !other {
-                    closing.cancel();
+                    door.closing.cancel();
                 }
                 other
             }),
@@ -157,9 +181,7 @@ async fn work(number: usize, mut inbox: mpsc::UnboundedReceiver<Order>, recorder
         }
     }
     here.draining.set(true);
-    for (_, closing) in edges.borrow().iter() {
-        closing.cancel();
-    }
+    edges.borrow().iter().for_each(|door| door.closing.cancel());
     timer::wake_all();
     // what was accepted is served to its end
     tokio::task::yield_now().await;
@@ -172,8 +194,8 @@ async fn work(number: usize, mut inbox: mpsc::UnboundedReceiver<Order>, recorder
     recorder.tick();
 }
 
-fn listen(address: &Address) -> io::Result<TcpListener> {
-    TcpListener::from_std(address.listen()?)
+fn listen(address: &Address) -> io::Result<Rc<TcpListener>> {
+    Ok(Rc::new(TcpListener::from_std(address.listen()?)?))
 }
 
 /// Looks over deadlines, hands over what was recorded, and tends the pools.
@@ -188,7 +210,7 @@ async fn ticking(edges: Edges, recorder: Rc<Recorder>) {
         recorder.tick();
         count = count.wrapping_add(1);
         if count.is_multiple_of(every) {
-            let edges: Vec<_> = edges.borrow().iter().map(|(edge, _)| edge.clone()).collect();
+            let edges: Vec<_> = edges.borrow().iter().map(|door| door.edge.clone()).collect();
             edges.iter().for_each(|edge| edge.pool.tick());
         }
     }
@@ -198,16 +220,16 @@ async fn ticking(edges: Edges, recorder: Rc<Recorder>) {
 async fn accepting(
     edge: Rc<EdgeHere>,
     address: Arc<Address>,
-    listener: Option<TcpListener>,
+    listener: Listener,
     closing: CancellationToken,
 ) {
-    let mut listener = listener;
     loop {
         let in_force = edge.shared.slot.get();
         let refusing = in_force.plan.refuses();
-        match (refusing, &listener) {
-            (Some(by), Some(_)) => {
-                listener = None;
+        let listening = listener.borrow().is_some();
+        match (refusing, listening) {
+            (Some(by), true) => {
+                listener.replace(None);
                 let closed = edge.shared.refusing.fetch_add(1, Ordering::AcqRel) + 1;
                 if closed == edge.shared.workers
                     && let Some(fault) = in_force.plan.fault(by)
@@ -215,9 +237,11 @@ async fn accepting(
                     fault.refused();
                 }
             }
-            (None, None) => {
-                listener = listen(&address).ok();
-                if listener.is_some() {
+            (None, false) => {
+                let again = listen(&address).ok();
+                let opened = again.is_some();
+                listener.replace(again);
+                if opened {
                     edge.shared.refusing.fetch_sub(1, Ordering::AcqRel);
                 } else {
                     tokio::time::sleep(EXHAUSTED).await;
@@ -226,8 +250,9 @@ async fn accepting(
             }
             _ => {}
         }
+        let current = listener.borrow().clone();
         let accepted = async {
-            match &listener {
+            match &current {
                 Some(listener) => listener.accept().await,
                 None => std::future::pending().await,
             }
@@ -247,19 +272,13 @@ async fn accepting(
         }
     }
     // what the system has accepted already would be reset
-    if let Some(listener) = listener {
-        while let Some(Ok((stream, peer))) = now(listener.accept()).await {
+    let last = listener.take().and_then(Rc::into_inner).and_then(|listener| listener.into_std().ok());
+    while let Some(Ok((stream, peer))) = last.as_ref().map(std::net::TcpListener::accept) {
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
             take(&edge, stream, peer);
         }
-    }
-}
-
-/// The output of a future that is ready now.
-async fn now<F: Future>(future: F) -> Option<F::Output> {
-    tokio::select! {
-        biased;
-        output = future => Some(output),
-        () = std::future::ready(()) => None,
     }
 }
 
