@@ -306,6 +306,7 @@ fn compare_responses(bytes: &[u8], method: &str) {
         keep_alive: true,
         upgrade: false,
         framing: head.framing,
+        via: true,
         extra: &[],
     };
     let mut out = Vec::new();

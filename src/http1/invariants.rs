@@ -199,6 +199,7 @@ pub fn response(bytes: &[u8]) {
                     keep_alive,
                     upgrade: true,
                     framing: head.framing,
+                    via: true,
                     extra: &[("x-mark", "1")],
                 };
                 written_response_is_sound(&head, &how, method);

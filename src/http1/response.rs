@@ -207,6 +207,8 @@ pub struct Returning<'a> {
     pub upgrade: bool,
     /// How the body is sent to this client; [`Framing::Close`] instead of chunks for HTTP/1.0.
     pub framing: Framing,
+    /// Adds `Via`.
+    pub via: bool,
     /// Fields to add; those that are not valid, or are the codec's own, are left out.
     pub extra: &'a [(&'a str, &'a str)],
 }
@@ -228,7 +230,9 @@ pub fn write_response(head: &ResponseHead<'_, '_>, how: &Returning<'_>, out: &mu
     out.extend_from_slice(head.reason.as_bytes());
     out.extend_from_slice(b"\r\n");
     copy_fields(head.head, head.fields, survey.skip, survey.odd, out);
-    out.extend_from_slice(head.version.via());
+    if how.via {
+        out.extend_from_slice(head.version.via());
+    }
     for (name, value) in how.extra {
         let ours = classify(name.as_bytes()) != Name::Other; // framing and the connection are not extras
         if !ours && is_token(name.as_bytes()) && value.bytes().all(is_value_byte) {
@@ -274,6 +278,7 @@ mod tests {
         keep_alive: true,
         upgrade: false,
         framing: Framing::None,
+        via: true,
         extra: &[],
     };
 

@@ -2,6 +2,7 @@
 
 use super::listen::RECEIVE_BUFFER;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -33,6 +34,26 @@ pub fn reset(stream: TcpStream) {
 /// Stops sending: the other side reads an end of file, and may still answer.
 pub fn finish_sending(stream: &TcpStream) {
     let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Write);
+}
+
+/// Whether the other side has ended the connection or broken it, even if there is more to read before that end.
+#[must_use]
+pub fn has_ended(stream: &TcpStream) -> bool {
+    let mut ready = std::pin::pin!(stream.ready(tokio::io::Interest::READABLE));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    matches!(ready.as_mut().poll(&mut cx), std::task::Poll::Ready(Ok(ready)) if ready.is_read_closed())
+}
+
+/// Whether what was written has left (as far as can be told), or never will: then a RST loses nothing of it.
+///
+/// To be asked of a connection to which nothing more is written: it shrinks the send buffer, so that the system calls the
+/// socket writable once next to nothing is in it.
+#[must_use]
+pub fn has_sent(stream: &TcpStream) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::os::fd::AsFd;
+    let _ = SockRef::from(stream).set_send_buffer_size(1);
+    poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) != Ok(0)
 }
 
 /// The error the socket holds, if any: after a RST, the reset.

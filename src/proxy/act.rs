@@ -11,7 +11,7 @@ use super::reply::{self, Trouble};
 use super::slot::InForce;
 use crate::decision::{Action, Answer, Delay, FaultRef, Hang, Then};
 use crate::http1::connection::{Conn, Lent};
-use crate::net::timer;
+use crate::net::{socket, timer};
 use crate::telemetry::{ConnectionOutcome, Ending, Origin};
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
@@ -65,6 +65,7 @@ pub(super) async fn hold(
     let Some(_held) = Held::take(edge) else { return Released::TooMany };
     conn.shrink();
     let mut current = in_force.clone();
+    let mut watch = None;
     loop {
         let Ok(at) = until() else { return Released::Healed };
         let mut over = pin!(async {
@@ -89,6 +90,17 @@ pub(super) async fn hold(
                     Poll::Ready(Ok(_)) => {}
                     Poll::Pending => break,
                 }
+            }
+            if conn.bytes().len() >= PIPELINED {
+                // it is read no further: now and then it is looked whether the caller is still there
+                if socket::has_ended(conn.stream()) {
+                    let error = socket::pending_error(conn.stream());
+                    let left = if error.is_some() { Left::Reset } else { Left::Fin };
+                    return Poll::Ready(Some(Released::Left(left)));
+                }
+                let watch = watch.get_or_insert_with(timer::Deadline::new);
+                watch.set(timer::TICK);
+                let _ = watch.poll(cx);
             }
             Poll::Pending
         })
@@ -268,7 +280,7 @@ pub(super) async fn end_hang(
 
 /// A caller that left while it was held is let go at once; nobody is called for it.
 pub(super) fn left_while_held(caller: &mut Caller, record: &mut Record, left: Left, origin: Origin) -> Next {
-    caller.left = Some(left);
+    caller.note_left(left);
     record.outcome(origin, Ending::CallerLeft);
     match left {
         Left::Fin => Next::Close(ConnectionOutcome::Ok),

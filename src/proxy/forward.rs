@@ -6,10 +6,11 @@
 use super::act;
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
-use super::h1::{Caller, Intake, Left, Next, PIPELINED, is_reset};
+use super::h1::{self, Caller, Intake, Left, Next, PIPELINED, is_reset};
 use super::pool::Pool;
 use super::reply::{self, Leaving, Trouble};
 use super::{shape, tunnel};
+use crate::decision::Cut;
 use crate::http1::connection::{Conn, LARGE, SMALL};
 use crate::http1::{self, Body, Framing, Limits, Refused, Returning, Version};
 use crate::net::socket;
@@ -24,6 +25,8 @@ use tokio::time::Instant;
 
 /// How long a body that waits for `100 Continue` is held back.
 const EXPECT: Duration = Duration::from_secs(1);
+/// A body whose answer is through already is passed on until nothing of it has moved for this long.
+const MOVES: Duration = Duration::from_secs(1);
 
 /// Carries one exchange out, from its decision to its record.
 pub(super) async fn exchange(caller: &mut Caller, mut intake: Box<Intake>) -> Next {
@@ -71,6 +74,7 @@ pub(super) async fn exchange(caller: &mut Caller, mut intake: Box<Intake>) -> Ne
         Received::BadBody(refused) => answer_client_error(caller, &intake, &mut record, refused).await,
         Received::Gone => {
             record.caller_left();
+            record.ended = caller.left_at;
             match caller.left {
                 Some(Left::Reset) => {
                     socket::reset(up.into_parts().0);
@@ -224,9 +228,7 @@ impl Upload {
 
     /// The upstream takes no more of it.
     fn break_off(&mut self) {
-        if self.state != UploadState::Done {
-            self.state = UploadState::Broken;
-        }
+        self.state = UploadState::Broken;
     }
 
     /// The caller was told to go on.
@@ -247,6 +249,12 @@ impl Upload {
                     return Poll::Pending;
                 }
                 return match ready!(conn.poll_fill(cx, PIPELINED)) {
+                    // what came before the end is not done with yet: a body, or further requests
+                    Ok(0) if self.state == UploadState::Expecting && !conn.bytes().is_empty() => {
+                        self.go_on();
+                        continue;
+                    }
+                    Ok(0) if self.state == UploadState::Done && !conn.bytes().is_empty() => Poll::Pending,
                     Ok(0) => Poll::Ready(Side::Left(Left::Fin)),
                     Ok(_) => {
                         // a body that comes unasked is sent on
@@ -351,7 +359,7 @@ async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, 
                     let written = caller.write_all(&out).await;
                     intake.out.0 = out;
                     if written.is_err() {
-                        caller.left = Some(Left::Reset);
+                        caller.note_left(Left::Reset);
                         return Received::Gone;
                     }
                     caller.deadline.set(limit);
@@ -380,11 +388,11 @@ async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, 
                 return Poll::Ready(Ok(read));
             }
             if watch {
-                let sent = upload.payload;
+                let before = (upload.payload, upload.ready);
                 let side = upload.poll(cx, conn, up);
-                if upload.payload != sent {
-                    // the upstream's clock runs from the last byte of the request
-                    deadline.set(if upload.is_done() { limit } else { idle });
+                if before != (upload.payload, upload.ready) {
+                    // the upstream's clock runs from the last byte of the request, or while it takes none
+                    deadline.set(if upload.is_done() || upload.ready > 0 { limit } else { idle });
                 }
                 if let Poll::Ready(side) = side {
                     return Poll::Ready(Err(Some(side)));
@@ -413,7 +421,7 @@ async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, 
                 caller.deadline.set(limit);
             }
             Err(None) if caller.left.is_some() => return Received::Gone,
-            Err(None) if upload.state == UploadState::Sending => {
+            Err(None) if upload.state == UploadState::Sending && upload.ready == 0 => {
                 return Received::BadBody(Refused::Truncated);
             }
             Err(None) => {
@@ -427,7 +435,7 @@ async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, 
             Err(Some(Side::Bad(refused))) => return Received::BadBody(refused),
             Err(Some(Side::Truncated)) => return Received::BadBody(Refused::Truncated),
             Err(Some(Side::Left(left))) => {
-                caller.left = Some(left);
+                caller.note_left(left);
                 if left == Left::Reset {
                     return Received::Gone;
                 }
@@ -462,8 +470,14 @@ fn read_head(up: &Conn, intake: &mut Intake, keep_alive: bool) -> Result<Option<
         framing => framing,
     };
     let keep_alive = keep_alive && returning != Framing::Close;
-    let how =
-        Returning { client: intake.version, keep_alive, upgrade: switching, framing: returning, extra: &[] };
+    let how = Returning {
+        client: intake.version,
+        keep_alive,
+        upgrade: switching,
+        framing: returning,
+        via: intake.via,
+        extra: &[],
+    };
     http1::write_response(&head, &how, out);
     if switching {
         return Ok(Some(Head::Switch(head.len)));
@@ -508,10 +522,17 @@ async fn deliver(
     let head = &mut intake.out.0;
     // head and beginning of the body leave together
     let outcome = match body.scan(up.bytes()) {
-        Err(_) => Delivered::Malformed,
+        Err(_) => {
+            // what was sound is passed on first
+            head.extend_from_slice(&up.bytes()[..body.sound()]);
+            match caller.write_all(head).await {
+                Err(error) => Delivered::CallerGone(error),
+                Ok(()) => Delivered::Malformed,
+            }
+        }
         Ok(scan) => {
             record.exchange.bytes_down += scan.payload;
-            let mut stream = Download { body: &mut body, ready: scan.consumed, payload: 0 };
+            let mut stream = Download { body: &mut body, ready: scan.consumed, payload: 0, malformed: false };
             if head.len() + scan.consumed <= SMALL {
                 head.extend_from_slice(&up.bytes()[..scan.consumed]);
                 up.consume(scan.consumed);
@@ -554,7 +575,7 @@ pub(super) enum Delivered {
     /// The caller's body broke.
     BadBody,
     /// A fault cut it.
-    Cut(crate::decision::Cut),
+    Cut(Cut),
 }
 
 struct Download<'b> {
@@ -562,6 +583,8 @@ struct Download<'b> {
     /// Checked bytes in the upstream's buffer that were not passed on yet.
     ready: usize,
     payload: u64,
+    /// What comes behind those is no body.
+    malformed: bool,
 }
 
 impl Download<'_> {
@@ -570,6 +593,9 @@ impl Download<'_> {
         let times = caller.edge.shared.config.timeout;
         let (silence, stall) = (times.idle.max(times.upstream), times.idle);
         loop {
+            if let Some(left) = caller.left {
+                caller.note_left(left);
+            }
             caller.deadline.set(if self.ready > 0 { stall } else { silence });
             let (conn, deadline) = (&mut caller.conn, &caller.deadline);
             let left = &mut caller.left;
@@ -584,6 +610,8 @@ impl Download<'_> {
                         Poll::Ready(Err(error)) => return Poll::Ready(Some(Delivered::CallerGone(error))),
                         Poll::Pending => {}
                     }
+                } else if self.malformed {
+                    return Poll::Ready(Some(Delivered::Malformed));
                 } else if self.body.is_done() {
                     return Poll::Ready(Some(Delivered::Whole));
                 } else if let Poll::Ready(read) = up.poll_fill(cx, LARGE) {
@@ -630,7 +658,11 @@ impl Download<'_> {
                     self.payload += scan.payload;
                     None
                 }
-                Err(_) => Some(Delivered::Malformed),
+                Err(_) => {
+                    self.ready = self.body.sound();
+                    self.malformed = true;
+                    None
+                }
             },
         }
     }
@@ -641,7 +673,7 @@ impl Download<'_> {
 pub(super) async fn conclude(
     caller: &mut Caller,
     record: &mut Record,
-    upload: &Upload,
+    upload: &mut Upload,
     up: Conn,
     upstream: usize,
     answer: &Answer,
@@ -656,24 +688,30 @@ pub(super) async fn conclude(
             record.outcome(Origin::Upstream, Ending::Complete);
             if answer.up_keeps && upload.is_done() && caller.left.is_none() {
                 Pool::keep(&caller.edge.pool, upstream, up);
+                return if answer.keep_alive { Next::Again } else { Next::Close(ConnectionOutcome::Ok) };
             }
             if caller.left.is_some() {
                 if has_gone(caller).await {
                     record.caller_left();
+                    record.ended = caller.left_at.or(record.ended);
                     record.exchange.zombie = true;
                 }
                 return Next::Close(ConnectionOutcome::Ok);
             }
             if answer.keep_alive && upload.is_done() {
-                Next::Again
-            } else {
-                Next::Close(ConnectionOutcome::Ok)
+                return Next::Again;
             }
+            if upload.state == UploadState::Sending {
+                finish(caller, upload, up).await;
+            }
+            Next::Close(ConnectionOutcome::Ok)
         }
         Delivered::Truncated | Delivered::Malformed | Delivered::Silent => {
             record.outcome(Origin::Upstream, Ending::Incomplete);
             // an end of file would look like the end of an answer that has no other
             if answer.returning == Framing::Close {
+                drop(up);
+                h1::settle(&caller.conn, &caller.deadline).await;
                 Next::Reset(ConnectionOutcome::Error)
             } else {
                 Next::Close(ConnectionOutcome::Error)
@@ -681,6 +719,7 @@ pub(super) async fn conclude(
         }
         Delivered::CallerGone(error) => {
             record.caller_left();
+            record.ended = caller.left_at.or(record.ended);
             record.exchange.zombie = caller.left.is_some();
             if error.kind() == io::ErrorKind::TimedOut {
                 record.outcome(Origin::Client, Ending::Incomplete);
@@ -697,16 +736,49 @@ pub(super) async fn conclude(
         }
         Delivered::Cut(cut) => {
             record.outcome(Origin::Injected, Ending::Incomplete);
-            cut_to_next(cut)
+            drop(up);
+            // as above: a FIN would make it whole
+            let next = cut_to_next(if answer.returning == Framing::Close { Cut::Reset } else { cut });
+            if matches!(next, Next::Reset(_)) {
+                h1::settle(&caller.conn, &caller.deadline).await;
+            }
+            next
         }
     }
 }
 
 /// What a cut means for the caller's connection.
-pub(super) fn cut_to_next(cut: crate::decision::Cut) -> Next {
+pub(super) fn cut_to_next(cut: Cut) -> Next {
     match cut {
-        crate::decision::Cut::Reset => Next::Reset(ConnectionOutcome::Injected),
+        Cut::Reset => Next::Reset(ConnectionOutcome::Injected),
         _ => Next::Close(ConnectionOutcome::Injected),
+    }
+}
+
+/// The answer is through, and the upstream still takes the body: the rest of it is passed on for as long as it moves.
+async fn finish(caller: &mut Caller, upload: &mut Upload, mut up: Conn) {
+    loop {
+        caller.deadline.set(MOVES);
+        let before = (upload.payload, upload.ready);
+        let (conn, deadline) = (&mut caller.conn, &caller.deadline);
+        let over = poll_fn(|cx| {
+            let side = upload.poll(cx, conn, &mut up);
+            if side.is_ready() || upload.state != UploadState::Sending {
+                return Poll::Ready(true);
+            }
+            while up.bytes().len() < SMALL {
+                match up.poll_fill(cx, SMALL) {
+                    Poll::Ready(Ok(1..)) => {}
+                    Poll::Ready(_) => return Poll::Ready(true),
+                    Poll::Pending => break,
+                }
+            }
+            deadline.poll(cx).map(|()| before == (upload.payload, upload.ready))
+        })
+        .await;
+        if over {
+            return;
+        }
     }
 }
 

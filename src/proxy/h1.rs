@@ -21,11 +21,14 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// The most that is read from a caller who is waiting for an answer: pipelined requests.
 pub(super) const PIPELINED: usize = SMALL;
 /// How long, and how much, is read on before a connection with unread input is closed.
 const LINGER: (Duration, usize) = (Duration::from_secs(1), 1 << 20);
+/// How often it is looked whether what was written has left before a RST; one or two ticks apart.
+const SETTLE: usize = 20;
 
 /// A caller's connection.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub(super) struct Caller {
     peer_text: Box<str>,
     pub number: u64,
     pub left: Option<Left>,
+    /// When that was.
+    pub left_at: Option<Instant>,
 }
 
 /// How a caller left.
@@ -70,6 +75,8 @@ pub(super) struct Intake {
     pub expect: bool,
     pub health: bool,
     pub upstream: usize,
+    /// The answer carries `Via`.
+    pub via: bool,
     /// What it asked to upgrade to, and its head as it came (an open tunnel is decided upon anew when faults are armed).
     pub upgrade: Option<Box<(Vec<u8>, Vec<u8>)>>,
     pub struck: Option<Box<Struck>>,
@@ -98,6 +105,7 @@ pub(super) async fn serve(
         peer_text: peer.to_string().into(),
         number,
         left: None,
+        left_at: None,
         edge,
     };
     let mut fresh = true;
@@ -218,6 +226,11 @@ impl Caller {
             expect: head.expect_continue,
         };
         http1::write_request(&head, &how, &mut out.0);
+        let base = &target.upstream.base;
+        if !base.is_empty() && head.target != "*" {
+            let place = head.method.len() + 1;
+            out.0.splice(place..place, base.bytes());
+        }
         let intake = Intake {
             method: Method::of(head.method),
             is_head: head.method == "HEAD",
@@ -227,6 +240,7 @@ impl Caller {
             expect: head.expect_continue,
             health,
             upstream,
+            via: config.forwarded,
             upgrade: head.upgrade.map(|asked| Box::new((asked.to_vec(), bytes[..head.len].to_vec()))),
             struck,
             out,
@@ -258,27 +272,48 @@ impl Caller {
 
     /// Stops sending, and reads on for a while what the caller still sends, so that no RST eats the answer.
     pub(super) async fn close(&mut self) {
-        socket::finish_sending(self.conn.stream());
         if self.left.is_some() {
+            return socket::finish_sending(self.conn.stream());
+        }
+        close(&mut self.conn, &self.deadline).await;
+    }
+
+    /// The caller left: now, if it was not known before.
+    pub(super) fn note_left(&mut self, left: Left) {
+        self.left = Some(left);
+        self.left_at.get_or_insert_with(Instant::now);
+    }
+}
+
+/// Stops sending, and reads on for a while: closing with unread bytes would be a RST, and eat what was sent.
+pub(super) async fn close(conn: &mut Conn, deadline: &Deadline) {
+    socket::finish_sending(conn.stream());
+    deadline.set(LINGER.0);
+    let mut read = 0;
+    while read < LINGER.1 {
+        let have = conn.bytes().len();
+        conn.consume(have);
+        let more = poll_fn(|cx| match conn.poll_fill(cx, SMALL) {
+            Poll::Ready(Ok(count)) => Poll::Ready(count),
+            Poll::Ready(Err(_)) => Poll::Ready(0),
+            Poll::Pending => deadline.poll(cx).map(|()| 0),
+        })
+        .await;
+        if more == 0 {
             return;
         }
-        self.deadline.set(LINGER.0);
-        let mut read = 0;
-        while read < LINGER.1 {
-            let have = self.conn.bytes().len();
-            self.conn.consume(have);
-            let (conn, deadline) = (&mut self.conn, &self.deadline);
-            let more = poll_fn(|cx| match conn.poll_fill(cx, SMALL) {
-                Poll::Ready(Ok(count)) => Poll::Ready(count),
-                Poll::Ready(Err(_)) => Poll::Ready(0),
-                Poll::Pending => deadline.poll(cx).map(|()| 0),
-            })
-            .await;
-            if more == 0 {
-                return;
-            }
-            read += more;
+        read += more;
+    }
+}
+
+/// Waits, within bounds, until what was written has left: a RST would overtake it.
+pub(super) async fn settle(conn: &Conn, deadline: &Deadline) {
+    for _ in 0..SETTLE {
+        if socket::has_sent(conn.stream()) {
+            return;
         }
+        deadline.set(Duration::from_millis(1));
+        poll_fn(|cx| deadline.poll(cx)).await;
     }
 }
 

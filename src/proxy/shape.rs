@@ -14,6 +14,7 @@ use crate::net::{socket, timer};
 use crate::telemetry::Origin;
 use std::future::{Future, pending, poll_fn};
 use std::io;
+use std::ops::Range;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -127,7 +128,7 @@ async fn hang_at_body(
             Then::Status(_) => Cut::Close, // the head has left: there is no other status
         })),
         Released::Left(left) => {
-            caller.left = Some(left);
+            caller.note_left(left);
             record.exchange.zombie = true;
             Some(Delivered::CallerGone(io::ErrorKind::ConnectionReset.into()))
         }
@@ -157,9 +158,18 @@ async fn body(
             if let Some(struck) = struck.as_deref_mut()
                 && !step.data.is_empty()
             {
-                match shaper.wait(caller, struck, record).await {
-                    Released::Left(left) => {
-                        caller.left = Some(left);
+                let released = match caller.left {
+                    None => shaper.wait(caller, struck, record).await,
+                    Some(_) => Released::Over,
+                };
+                match released {
+                    // perhaps it only sends no more: what is written next will tell
+                    Released::Left(Left::Fin) => {
+                        caller.note_left(Left::Fin);
+                        socket::finish_sending(up.stream());
+                    }
+                    Released::Left(Left::Reset) => {
+                        caller.note_left(Left::Reset);
                         return Delivered::CallerGone(io::ErrorKind::ConnectionReset.into());
                     }
                     Released::TooMany => return Delivered::Cut(Cut::Close),
@@ -173,7 +183,7 @@ async fn body(
                     cut = Some(how);
                 }
             }
-            if let Err(error) = caller.write_all(&up.bytes()[send.clone()]).await {
+            if let Err(error) = pass(caller, upload, up, send.clone()).await {
                 return Delivered::CallerGone(error);
             }
             record.exchange.bytes_down +=
@@ -186,6 +196,9 @@ async fn body(
         }
         if body.is_done() {
             return Delivered::Whole;
+        }
+        if let Some(left) = caller.left {
+            caller.note_left(left);
         }
         caller.deadline.set(times.idle.max(times.upstream));
         let cut_at = struck.as_deref().and_then(|struck| shaper.cut_at(struck));
@@ -235,6 +248,39 @@ async fn body(
             return Delivered::Cut(how);
         }
     }
+}
+
+/// Writes a piece of what is in the upstream's buffer, while the rest of the caller's body is sent.
+async fn pass(
+    caller: &mut Caller,
+    upload: &mut Upload,
+    up: &mut Conn,
+    mut piece: Range<usize>,
+) -> io::Result<()> {
+    let limit = caller.edge.shared.config.timeout.idle;
+    while !piece.is_empty() {
+        caller.deadline.set(limit);
+        let (conn, deadline, left) = (&mut caller.conn, &caller.deadline, &mut caller.left);
+        piece.start += poll_fn(|cx| {
+            if let Poll::Ready(wrote) = conn.poll_write(cx, &up.bytes()[piece.clone()]) {
+                return Poll::Ready(wrote);
+            }
+            if left.is_none()
+                && let Poll::Ready(side) = upload.poll(cx, conn, up)
+            {
+                match side {
+                    Side::Left(Left::Fin) => {
+                        *left = Some(Left::Fin);
+                        socket::finish_sending(up.stream());
+                    }
+                    _ => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                }
+            }
+            deadline.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// The name of a cut in metrics and journal.

@@ -4,7 +4,7 @@ use super::act::{self, Released};
 use super::edge::EdgeHere;
 use super::exchange::Record;
 use super::forward::{self, cut_to_next};
-use super::h1::{Left, Next};
+use super::h1::{self, Left, Next};
 use super::tunnel::{self, Asker};
 use crate::decision::{Action, Cut, Then};
 use crate::http1::connection::Conn;
@@ -32,7 +32,12 @@ pub(super) async fn serve(
             socket::reset(conn.into_parts().0);
             outcome
         }
-        Next::Close(outcome) => outcome,
+        Next::Close(outcome) => {
+            if matches!(outcome, ConnectionOutcome::Injected | ConnectionOutcome::Timeout) {
+                h1::close(&mut conn, &Deadline::new()).await;
+            }
+            outcome
+        }
         Next::Again => ConnectionOutcome::Ok,
     }
 }

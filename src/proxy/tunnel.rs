@@ -7,7 +7,7 @@ use super::act::{self, Released};
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::forward::cut_to_next;
-use super::h1::{Caller, Intake, Left, Next};
+use super::h1::{self, Caller, Intake, Left, Next};
 use super::shape::{Shaper, cut_action};
 use super::slot::InForce;
 use super::subject;
@@ -166,9 +166,6 @@ pub(super) async fn relay(
             if retired.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Event::Retired);
             }
-            if let Poll::Ready(moved) = poll_way(cx, &mut upward, caller, &mut up, &mut grips, true, record) {
-                return Poll::Ready(Event::Up(moved));
-            }
             // in turn, so that a busy direction does not starve the other
             for _ in 0..2 {
                 turn = !turn;
@@ -233,6 +230,9 @@ pub(super) async fn relay(
     if matches!(next, Next::Reset(_)) {
         socket::reset(up.into_parts().0);
     }
+    if next == Next::Reset(ConnectionOutcome::Injected) {
+        h1::settle(caller, &deadline).await;
+    }
     (next, in_order)
 }
 
@@ -253,26 +253,26 @@ async fn seize(
 ) -> Option<Next> {
     for grip in grips {
         let struck = &mut *grip.struck;
-        let (by, time, end) = match std::mem::take(&mut struck.decision.action) {
+        let (by, time, end, name) = match std::mem::take(&mut struck.decision.action) {
             Action::Cut(by, cut) if !struck.is_healed(by) => {
                 struck.hit(by, cut_action(cut), record);
                 record.outcome(Origin::Injected, Ending::Incomplete);
                 return Some(cut_to_next(cut));
             }
             Action::Hang(by, wish) => match wish.then {
-                crate::decision::Then::Cut(cut) => (by, wish.time, cut_to_next(cut)),
-                crate::decision::Then::Status(_) => (by, wish.time, cut_to_next(Cut::Close)),
+                crate::decision::Then::Cut(cut) => (by, wish.time, cut_to_next(cut), "hang"),
+                crate::decision::Then::Status(_) => (by, wish.time, cut_to_next(Cut::Close), "hang"),
             },
-            Action::Blackhole(by) => (by, None, Next::Close(ConnectionOutcome::Injected)),
+            Action::Blackhole(by) => (by, None, Next::Close(ConnectionOutcome::Injected), "blackhole"),
             _ => continue,
         };
         if struck.is_healed(by) {
             continue;
         }
-        struck.hit(by, if time.is_some() { "hang" } else { "blackhole" }, record);
+        struck.hit(by, name, record);
         let released = act::hang(edge, caller, struck, by, time).await;
         match released {
-            Released::Healed if end == Next::Close(ConnectionOutcome::Injected) && time.is_none() => {
+            Released::Healed if name == "blackhole" => {
                 record.outcome(Origin::Injected, Ending::Incomplete);
                 return Some(end);
             }

@@ -332,8 +332,11 @@ async fn at_accept(edge: Rc<EdgeHere>, stream: TcpStream, mut struck: Box<Struck
     match std::mem::take(&mut struck.decision.action) {
         Action::Cut(by, cut) => {
             struck.hit(by, super::shape::cut_action(cut), &mut record);
+            drop(record);
             if cut == Cut::Reset {
                 socket::reset(conn.into_parts().0);
+            } else {
+                h1::close(&mut conn, &timer::Deadline::new()).await;
             }
         }
         Action::Blackhole(by) => {

@@ -1,0 +1,10 @@
+//! What Brownout promises, proved over real sockets.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail where it stands"
+)]
+
+mod support;
+mod wire;

@@ -1,0 +1,12 @@
+//! What Brownout promises about the wire, proved over real sockets.
+
+mod bodies;
+mod callers;
+mod counting;
+mod drain;
+mod faults;
+mod limits;
+mod requests;
+mod responses;
+mod tcp;
+mod upgrades;
