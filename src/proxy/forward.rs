@@ -28,6 +28,9 @@ const EXPECT: Duration = Duration::from_secs(1);
 /// A body whose answer is through already is passed on until nothing of it has moved for this long.
 const MOVES: Duration = Duration::from_secs(1);
 
+/// An upstream that sends more interim answers than this never comes to the point.
+const INTERIM: usize = 100;
+
 /// Carries one exchange out, from its decision to its record.
 pub(super) async fn exchange(caller: &mut Caller, mut intake: Box<Intake>) -> Next {
     let edge = caller.edge.clone();
@@ -336,7 +339,7 @@ async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, 
     let place = || {
         format!("edge `{}`: upstream {}", edge.shared.config.name, edge.shared.upstreams[upstream].authority)
     };
-    let mut seen = 0;
+    let (mut seen, mut interim) = (0, 0);
     caller.deadline.set(match upload.state {
         UploadState::Expecting => EXPECT,
         UploadState::Sending => idle,
@@ -352,6 +355,11 @@ async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, 
                 Ok(Some(Head::Interim(length, status))) => {
                     up.consume(length);
                     seen = 0;
+                    interim += 1;
+                    if interim > INTERIM {
+                        let text = format!("{} sent {INTERIM} interim answers and no other", place());
+                        return Received::Failed(Trouble::new(502, "answer", text));
+                    }
                     if status == 100 {
                         upload.go_on();
                     }
