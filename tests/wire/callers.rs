@@ -11,7 +11,7 @@ fn a_caller_that_ends_its_half_still_gets_its_answer_and_the_upstream_hears_of_t
     for request in [GET, POST] {
         let upstream = Upstream::serve(|link| {
             link.request();
-            assert_eq!(link.to_end(), End::Fin);
+            assert_eq!(link.read_to_end(), End::Fin);
             link.send(ok("late"));
         });
         let proxy = before(upstream.at).start();
@@ -29,13 +29,27 @@ fn a_caller_that_ends_its_half_still_gets_its_answer_and_the_upstream_hears_of_t
 }
 
 #[test]
+fn a_caller_that_ends_its_half_gets_its_answer_piece_by_piece() {
+    for fault in ["latency = { chunk = \"20ms\" }", "drop = { how = \"close\", after_bytes = 100000 }"] {
+        let body = "x".repeat(50_000);
+        let upstream = Upstream::answering(ok(&body));
+        let proxy = before(upstream.at).start();
+        proxy.arm("f", fault);
+        let mut client = proxy.connect();
+        client.send(GET).half_close();
+        assert_eq!(client.answer().text(), body, "{fault}");
+        proxy.wait_count(1, "200", "upstream");
+    }
+}
+
+#[test]
 fn a_caller_that_closes_has_left_at_that_moment() {
     for (request, fault) in [(GET, ""), (POST, ""), (GET, "latency = { after = \"1us\" }")] {
         let door = Door::default();
         let opens = door.clone();
         let upstream = Upstream::serve(move |link| {
             link.request();
-            link.to_end();
+            link.read_to_end();
             opens.wait();
             link.send(ok("for nobody"));
         });
@@ -70,7 +84,7 @@ fn a_caller_that_leaves_an_upstream_that_never_answers_has_left_too() {
     for close in [true, false] {
         let upstream = Upstream::serve(move |link| {
             link.request();
-            link.to_end();
+            link.read_to_end();
             if !close {
                 pass(ms(600));
             }
@@ -90,7 +104,7 @@ fn a_reset_is_passed_on_as_a_reset() {
     for request in [GET, POST, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhi"] {
         let upstream = Upstream::serve(|link| {
             link.head();
-            link.to_end();
+            link.read_to_end();
         });
         let proxy = before(upstream.at).start();
         let mut client = proxy.connect();
@@ -113,7 +127,7 @@ fn a_caller_that_leaves_in_the_middle_of_an_answer_is_passed_on() {
             while link.try_send("data: 2\n\n") {
                 pass(ms(5));
             }
-            link.to_end();
+            link.read_to_end();
         });
         let proxy = before(upstream.at).start();
         let mut client = proxy.connect();

@@ -19,7 +19,7 @@ fn an_ambiguous_request_is_refused_and_nothing_of_it_reaches_the_upstream() {
     let upstream = Upstream::serve(|link| {
         if link.request().is_some() {
             link.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-            link.to_end();
+            link.read_to_end();
         }
     });
     let proxy = before(upstream.at).with("forwarded = false").start();
@@ -185,6 +185,18 @@ fn connections_are_used_again_and_closed_when_somebody_says_so() {
         proxy.get("/");
         assert_eq!(upstream.connections(), if connections == 1 { 1 } else { 5 }, "{answer}");
     }
+}
+
+#[test]
+fn an_upstream_may_have_a_name_of_several_addresses() {
+    // `localhost` is ::1 too, where nobody listens
+    let upstream = Upstream::answering(ok("x"));
+    let proxy = before(upstream.at).named("localhost").with("host = \"upstream\"").start();
+    assert_eq!(proxy.get("/").text(), "x");
+    upstream.wait_got(0, &format!("Host: localhost:{}\r\n", upstream.at.port()));
+    let proxy = before(upstream.at).named("nobody.invalid").start();
+    let answer = proxy.get("/");
+    assert_eq!((answer.status, answer.field("x-brownout-error")), (502, Some("connect")));
 }
 
 #[test]

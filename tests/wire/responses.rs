@@ -20,7 +20,7 @@ fn die(link: &mut Link, how: Death, door: &Door) {
         Death::Silence => door.wait(),
         Death::Nonsense => {
             link.send("\r\nnonsense\r\n");
-            link.to_end();
+            link.read_to_end();
         }
     }
 }
@@ -96,7 +96,7 @@ fn an_answer_that_has_no_head_is_502_and_an_answer_that_may_be_read_in_two_ways_
         let upstream = Upstream::serve(move |link| {
             link.head();
             link.send(&bytes).half_close();
-            link.to_end();
+            link.read_to_end();
         });
         let proxy = before(upstream.at).start();
         let mut client = proxy.connect();
@@ -124,7 +124,7 @@ fn passed_on(keys: &str, request: &str, answer: &str) -> String {
         if link.request().is_some() {
             link.send(&answer).half_close();
         }
-        link.to_end();
+        link.read_to_end();
     });
     let proxy = before(upstream.at).with(keys).start();
     let mut client = proxy.connect();
@@ -244,6 +244,22 @@ fn nothing_that_an_upstream_sends_too_much_reaches_anybody() {
         assert_eq!(client.send(GET).answer().status, 304);
     }
     client.hears_nothing();
+    let upstream = Upstream::answering(ok("poison"));
+    let proxy = before(upstream.at).start();
+    let mut client = proxy.connect();
+    for _ in 0..5 {
+        let answer = client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").answer_to_head();
+        assert_eq!((answer.status, answer.field("content-length")), (200, Some("6")));
+    }
+    client.hears_nothing();
+    // interim answers without an end
+    let upstream = Upstream::serve(|link| {
+        link.head();
+        while link.try_send("HTTP/1.1 102 Processing\r\n\r\n".repeat(50)) {}
+    });
+    let proxy = before(upstream.at).start();
+    let answer = proxy.get("/");
+    assert_eq!((answer.status, answer.interim.len()), (502, 100));
     // bytes that come later, while nobody waits
     let door = Door::default();
     let opens = door.clone();
