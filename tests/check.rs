@@ -1,7 +1,5 @@
 //! What a user's file is told: every message as a golden file, and what no file may do.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
 use brownout::decision::Protocol;
 use brownout::fault::{Drop, DropAt, Fault, How};
 use brownout::model::{

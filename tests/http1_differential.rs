@@ -3,7 +3,6 @@
 //! What we refuse may be anything to hyper: being stricter is the point. What we accept, hyper must read
 //! the same, down to where the next request starts, or the difference stands in [`EXPLAINED`]. And what
 //! we write, hyper must accept and read the same.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail where it stands")]
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

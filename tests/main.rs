@@ -1,5 +1,9 @@
 //! What Brownout promises, proved over real sockets.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail where it stands")]
 
+mod check;
+mod http1_differential;
+mod layers;
+mod report;
 mod support;
 mod wire;

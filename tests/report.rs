@@ -1,8 +1,6 @@
 //! Reports of journals: each `tests/golden/report/NAME.jsonl`, held against the experiment `NAME.toml` beside it, is
 //! `NAME.txt`, `NAME.report.json` and `NAME.xml`. `BLESS=1` writes them anew.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
 use brownout::model::{self, Experiment, Overrides};
 use brownout::report::{Exit, Fold, Report, Terms, build, json, junit, text};
 use serde_json::Value;

@@ -143,7 +143,10 @@ pub fn main() -> u8 {
         Command::Explain(local) => explain::run(&local.args, &local.file, local.format, &mut out, &mut err),
         Command::Schema(args) => schema::run(&args, &mut out, &mut err),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "brownout", &mut out);
+            // It panics when nobody reads to the end, so not straight into a pipe.
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "brownout", &mut text);
+            let _ = out.write_all(&text);
             0
         }
         Command::Man => match clap_mangen::Man::new(Cli::command()).render(&mut out) {

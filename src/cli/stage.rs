@@ -1,6 +1,7 @@
 //! The stage on which runs take place: edges, control, telemetry, admin address and journal, brought up together.
 
 use super::run::{Admin, Setting, StartError};
+use super::signals;
 use crate::api::{self, AdminConfig, AdminHandle, AdminState};
 use crate::control::{Control, EdgeStatus, Owner, Refusal};
 use crate::model::{Edge, Experiment, FaultRule, FaultSource, Phase, Ttl, parse_fault};
@@ -137,11 +138,24 @@ pub fn bring_up(experiment: &Experiment, setting: &Setting) -> Result<Standing, 
             return Err(StartError { exit: Exit::Environment, text });
         }
     }
+    standing.listen_to_the_kill_switch();
     standing.telemetry.start_clock();
     Ok(standing)
 }
 
 impl Standing {
+    /// SIGUSR1 heals everything. Where nobody gives signals, there is still the API.
+    fn listen_to_the_kill_switch(&self) {
+        let Ok(mut switch) = signals::halt() else { return };
+        let control = Arc::downgrade(&self.control);
+        tokio::spawn(async move {
+            while switch.recv().await.is_some() {
+                let Some(control) = control.upgrade() else { return };
+                control.halt();
+            }
+        });
+    }
+
     /// The seed in force.
     #[must_use]
     pub fn seed(&self) -> u64 {

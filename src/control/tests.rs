@@ -1,3 +1,5 @@
+//! Arming, healing, reloading and halting, by a clock of their own.
+
 use super::*;
 use crate::model::{Experiment, Overrides, parse};
 use crate::telemetry::Stamped;

@@ -3,9 +3,10 @@
 //! Invariants: whoever is held is let go at once when the fault heals or the caller leaves; a held exchange keeps its own
 //! bytes only; as many as the edge allows are held, and not one more.
 
+use super::answer;
+use super::deliver::cut_to_next;
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
-use super::forward::{self, cut_to_next};
 use super::h1::{Caller, Intake, Left, Next, PIPELINED};
 use super::reply::{self, Trouble};
 use super::slot::InForce;
@@ -235,7 +236,7 @@ pub(super) async fn respond(
     record: &mut Record,
     answer: &Answer,
 ) -> Next {
-    let read = forward::swallow(caller, intake).await;
+    let read = answer::swallow(caller, intake).await;
     respond_read(caller, intake, struck, record, answer, read).await
 }
 
@@ -255,7 +256,7 @@ pub(super) async fn respond_read(
         .unwrap_or_default();
     let answer = Answer { headers: [answer.headers.clone(), fields].concat(), ..answer.clone() };
     let write = |how, out: &mut Vec<u8>| reply::injected(&answer, how, out);
-    let next = forward::respond(caller, intake, record, answer.status, read, write).await;
+    let next = answer::respond(caller, intake, record, answer.status, read, write).await;
     record.exchange.origin = Origin::Injected;
     next
 }
@@ -298,6 +299,6 @@ pub(super) async fn too_many(caller: &mut Caller, intake: &Intake, record: &mut 
         "held",
         format!("faults hold {} requests on edge `{}` already", config.max_held, config.name),
     );
-    let read = forward::swallow(caller, intake).await;
-    forward::answer(caller, intake, record, Origin::Internal, &why, read).await
+    let read = answer::swallow(caller, intake).await;
+    answer::answer(caller, intake, record, Origin::Internal, &why, read).await
 }

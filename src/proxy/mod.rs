@@ -5,6 +5,8 @@
 //! knows which faults exist: it reads a [`Decision`](crate::decision::Decision).
 
 mod act;
+mod answer;
+mod deliver;
 pub mod edge;
 mod exchange;
 mod forward;
@@ -17,6 +19,7 @@ pub mod slot;
 mod subject;
 mod tcp;
 mod tunnel;
+mod upload;
 pub mod worker;
 
 pub use edge::EdgeShared;

@@ -4,9 +4,11 @@
 //! on first; a fault that heals in the middle of a body does nothing more to it.
 
 use super::act::{self, Released};
+use super::deliver::{self, Delivered, conclude};
 use super::exchange::{Record, Struck};
-use super::forward::{self, Answer, Delivered, Side, Upload, conclude};
+use super::forward::Answer;
 use super::h1::{Caller, Intake, Left, Next};
+use super::upload::{Side, Upload};
 use crate::decision::{Cut, Decision, FaultRef, HangAt, PieceDelay, Shape, Then};
 use crate::http1::connection::{Conn, LARGE};
 use crate::http1::{Body, Framing};
@@ -46,7 +48,7 @@ pub(super) async fn deliver(
         if struck.decision.after.hang.is_some_and(|(by, at, _)| at == HangAt::Body && !struck.is_healed(by)) {
             struck.hit_hang(record);
         }
-        forward::add_mark(&edge, struck, record, &mut intake.out.0);
+        deliver::add_mark(&edge, struck, record, &mut intake.out.0);
     }
     record.exchange.status = answer.status;
     let head = std::mem::take(&mut intake.out.0);
@@ -94,7 +96,7 @@ async fn after(
     {
         struck.hit(by, cut_action(cut), record);
         record.outcome(Origin::Injected, crate::telemetry::Ending::Unanswered);
-        return Some(forward::cut_to_next(cut));
+        return Some(deliver::cut_to_next(cut));
     }
     if let Some((by, answer)) = &after.respond
         && !struck.is_healed(*by)

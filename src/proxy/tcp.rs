@@ -1,9 +1,10 @@
 //! A connection of a TCP edge: one exchange from accept to the end of both sides.
 
 use super::act::{self, Released};
+use super::deliver::cut_to_next;
 use super::edge::EdgeHere;
 use super::exchange::Record;
-use super::forward::{self, cut_to_next};
+use super::forward;
 use super::h1::{self, Left, Next};
 use super::tunnel::{self, Asker};
 use crate::decision::{Action, Cut, Then};

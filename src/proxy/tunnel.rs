@@ -4,9 +4,9 @@
 //! goes first; an open tunnel is asked about anew when a fault is armed, once for each.
 
 use super::act::{self, Released};
+use super::deliver::cut_to_next;
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
-use super::forward::cut_to_next;
 use super::h1::{self, Caller, Intake, Left, Next};
 use super::shape::{Shaper, cut_action};
 use super::slot::InForce;

@@ -47,9 +47,15 @@ fn exit_0_when_every_expectation_holds() {
     let report = report(folder.path());
     assert_eq!((&report["verdict"], &report["exit"]), (&"passed".into(), &0.into()));
     let phases = &report["edges"][0]["phases"];
+    let journal = fs::read_to_string(results(folder.path()).join("journal.jsonl")).unwrap();
+    let windows = journal.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let requests: u64 =
-        ["baseline", "fault", "recovery"].iter().map(|p| phases[p]["requests"].as_u64().unwrap()).sum();
-    assert_eq!(requests, nginx.logged() as u64, "what the report counts is what nginx has seen: {report:#}");
+        windows.filter(|e| e["event"] == "window").filter_map(|e| e["requests"].as_u64()).sum();
+    assert_eq!(requests, nginx.logged() as u64, "the journal counts what nginx has seen");
+    assert_eq!(report["load"]["sent"], requests, "{report:#}");
+    for (phase, least) in [("baseline", 45), ("fault", 90), ("recovery", 45)] {
+        assert!(phases[phase]["requests"].as_u64() >= Some(least), "{phase}: {report:#}");
+    }
     let fault = &report["faults"][0];
     // A request may come between the change of the phase and the change of the plan.
     let unmatched = phases["fault"]["requests"].as_u64().unwrap() - fault["matched"].as_u64().unwrap();
@@ -238,6 +244,21 @@ fn ctrl_c_heals_and_reports_and_lets_go_whoever_is_held() {
         assert_eq!((&report["verdict"], &report["exit"]), (&"interrupted".into(), &code.into()), "{ended:?}");
         assert_eq!(report["faults"][0]["hits"], 5, "{report:#}");
     }
+}
+
+#[test]
+#[ignore = "with real parts (nginx): ./check real"]
+fn the_kill_switch_ends_the_fault_phase_of_a_run() {
+    let (nginx, folder) = (Service::nginx(), tempfile::tempdir().unwrap());
+    write(folder.path(), any(), &nginx.url(), &[LONG, LOAD, LATE, GOOD]);
+    let running = Brownout::start(folder.path(), &["run", "--admin", "none", "experiment.toml"]);
+    running.says("armed: late");
+    running.signal(Signal::SIGUSR1);
+    running.says("recovery for");
+    let ended = running.end();
+    let report = report(folder.path());
+    assert_ne!(ended.code, 0, "a run that was halted has not passed: {ended:?}");
+    assert_eq!(report["exit"], ended.code, "{report:#}");
 }
 
 #[test]

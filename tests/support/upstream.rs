@@ -222,7 +222,7 @@ impl Link {
     }
 
     /// Reads to the end, and notes how it ended.
-    pub(crate) fn read_to_end(&mut self) -> End {
+    pub(crate) fn end(&mut self) -> End {
         let (bytes, end) = self.client.rest();
         self.note::<Vec<u8>>(Err((bytes, end)));
         end

@@ -94,7 +94,7 @@ fn every_request_is_counted_once_and_as_what_it_was() {
             match head.split(' ').nth(1).unwrap() {
                 "/close" => return,
                 "/silent" => {
-                    link.read_to_end();
+                    link.end();
                     return;
                 }
                 "/half" => {

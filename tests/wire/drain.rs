@@ -57,7 +57,7 @@ fn what_is_under_way_goes_on_to_its_end() {
         link.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha");
         opens.wait();
         link.send("lf");
-        link.read_to_end();
+        link.end();
     });
     let proxy = before(upstream.at).start();
     let mut client = proxy.connect();

@@ -52,7 +52,7 @@ fn pieces_of_a_body_are_delayed_one_by_one() {
             link.tick();
             link.send(piece);
         }
-        link.read_to_end();
+        link.end();
     });
     let go = upstream.ticker();
     let proxy = before(upstream.at).start();
@@ -86,7 +86,7 @@ fn a_hang_ends_after_its_time_as_it_says() {
                 if link.request().is_some() {
                     link.send(&body);
                     if !delimited {
-                        link.read_to_end();
+                        link.end();
                     }
                 }
             });
@@ -244,7 +244,7 @@ fn a_stream_is_cut_after_its_time() {
         let upstream = Upstream::serve(|link| {
             link.head();
             link.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n");
-            link.read_to_end();
+            link.end();
         });
         let proxy = before(upstream.at).start();
         proxy.arm("f", &format!("drop = {{ how = \"{how}\", after = \"100ms\" }}"));

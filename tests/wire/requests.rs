@@ -19,7 +19,7 @@ fn an_ambiguous_request_is_refused_and_nothing_of_it_reaches_the_upstream() {
     let upstream = Upstream::serve(|link| {
         if link.request().is_some() {
             link.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-            link.read_to_end();
+            link.end();
         }
     });
     let proxy = before(upstream.at).with("forwarded = false").start();

@@ -20,7 +20,7 @@ fn die(link: &mut Link, how: Death, door: &Door) {
         Death::Silence => door.wait(),
         Death::Nonsense => {
             link.send("\r\nnonsense\r\n");
-            link.read_to_end();
+            link.end();
         }
     }
 }
@@ -110,7 +110,7 @@ fn an_answer_that_has_no_head_is_502_and_an_answer_that_may_be_read_in_two_ways_
         let upstream = Upstream::serve(move |link| {
             link.head();
             link.send(&bytes).half_close();
-            link.read_to_end();
+            link.end();
         });
         let proxy = before(upstream.at).start();
         let mut client = proxy.connect();
@@ -138,7 +138,7 @@ fn passed_on(keys: &str, request: &str, answer: &str) -> String {
         if link.request().is_some() {
             link.send(&answer).half_close();
         }
-        link.read_to_end();
+        link.end();
     });
     let proxy = before(upstream.at).with(keys).start();
     let mut client = proxy.connect();

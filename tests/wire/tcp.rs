@@ -18,7 +18,7 @@ fn bytes_go_both_ways_and_halves_end_apart() {
         if link.take(expected.len()).unwrap() != expected {
             link.reset();
         }
-        link.read_to_end();
+        link.end();
         link.send(&sent);
     });
     let proxy = before_tcp(upstream.at).start();
@@ -33,7 +33,7 @@ fn bytes_go_both_ways_and_halves_end_apart() {
     // the upstream ends first
     let upstream = Upstream::serve(|link| {
         link.send("bye").half_close();
-        link.read_to_end();
+        link.end();
     });
     let proxy = before_tcp(upstream.at).start();
     let mut client = proxy.connect();
@@ -58,7 +58,7 @@ fn a_reset_goes_through_either_way() {
     client.send("x");
     assert_eq!(client.rest(), (Vec::new(), End::Reset));
     let upstream = Upstream::serve(|link| {
-        link.read_to_end();
+        link.end();
     });
     let proxy = before_tcp(upstream.at).start();
     let mut client = proxy.connect();

@@ -69,7 +69,7 @@ fn the_first_bytes_of_both_sides_are_not_lost() {
         link.send(format!("{SWITCH}first from below"));
         assert_eq!(link.take(16).unwrap(), b"first from above");
         link.send("!");
-        link.read_to_end();
+        link.end();
     });
     let proxy = before(upstream.at).start();
     let mut client = proxy.connect();
@@ -91,7 +91,7 @@ fn halves_end_apart_and_a_reset_ends_both() {
         link.head();
         link.send(SWITCH).half_close();
         link.take(4);
-        link.read_to_end();
+        link.end();
     });
     let proxy = before(upstream.at).start();
     let mut client = proxy.connect();
@@ -118,7 +118,7 @@ fn halves_end_apart_and_a_reset_ends_both() {
     let upstream = Upstream::serve(|link| {
         link.head();
         link.send(SWITCH);
-        link.read_to_end();
+        link.end();
     });
     let proxy = before(upstream.at).start();
     let mut client = proxy.connect();

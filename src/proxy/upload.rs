@@ -1,0 +1,175 @@
+//! The body of a request on its way to the upstream, and the caller's side while the upstream is waited for.
+//!
+//! Invariants: what is sent was checked before; a caller that leaves is seen as long as anything is read from it.
+
+use super::h1::{Caller, Left, PIPELINED};
+use crate::http1::connection::{Conn, LARGE, SMALL};
+use crate::http1::{Body, Framing, Refused};
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// A body whose answer is through already is passed on until nothing of it has moved for this long.
+const MOVES: Duration = Duration::from_secs(1);
+
+/// The body on its way to the upstream.
+#[derive(Debug)]
+pub(super) struct Upload {
+    body: Body,
+    /// Checked bytes in the caller's buffer that were not sent yet.
+    pub ready: usize,
+    pub state: UploadState,
+    /// Payload bytes so far.
+    pub payload: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UploadState {
+    /// The caller waits for `100 Continue`.
+    Expecting,
+    Sending,
+    Done,
+    /// The upstream takes no more.
+    Broken,
+}
+
+/// What the caller's side does while the upstream is waited for.
+pub(super) enum Side {
+    Left(Left),
+    /// The caller stopped in the middle of its body.
+    Truncated,
+    Bad(Refused),
+}
+
+impl Upload {
+    pub(super) fn new(framing: Framing, expect: bool) -> Self {
+        let body = Body::new(framing);
+        let state = match (body.is_done(), expect) {
+            (true, _) => UploadState::Done,
+            (false, true) => UploadState::Expecting,
+            (false, false) => UploadState::Sending,
+        };
+        Self { body, ready: 0, state, payload: 0 }
+    }
+
+    /// Puts what has come of the body behind the head, so that both leave at once.
+    pub(super) fn begin(&mut self, conn: &mut Conn, out: &mut Vec<u8>) -> Result<(), Refused> {
+        if self.state != UploadState::Sending || conn.bytes().is_empty() {
+            return Ok(());
+        }
+        let scan = self.body.scan(conn.bytes())?;
+        out.extend_from_slice(&conn.bytes()[..scan.consumed]);
+        conn.consume(scan.consumed);
+        self.payload += scan.payload;
+        if scan.done {
+            self.state = UploadState::Done;
+        }
+        Ok(())
+    }
+
+    /// The request was sent whole.
+    pub(super) fn is_done(&self) -> bool {
+        self.state == UploadState::Done
+    }
+
+    /// Nothing of it is left unread in the caller's connection.
+    pub(super) fn is_read(&self) -> bool {
+        self.body.is_done() && self.ready == 0
+    }
+
+    /// The upstream takes no more of it.
+    pub(super) fn break_off(&mut self) {
+        self.state = UploadState::Broken;
+    }
+
+    /// The caller was told to go on.
+    pub(super) fn go_on(&mut self) {
+        if self.state == UploadState::Expecting {
+            self.state = UploadState::Sending;
+        }
+    }
+
+    /// Sends what comes, and watches for a caller that leaves. Pending as long as nothing is amiss.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, conn: &mut Conn, up: &mut Conn) -> Poll<Side> {
+        loop {
+            if self.state != UploadState::Sending {
+                if self.state == UploadState::Done && conn.bytes().len() >= PIPELINED {
+                    return Poll::Pending;
+                }
+                if self.state == UploadState::Broken && conn.bytes().len() >= PIPELINED {
+                    return Poll::Pending;
+                }
+                return match ready!(conn.poll_fill(cx, PIPELINED)) {
+                    // what came before the end is not done with yet: a body, or further requests
+                    Ok(0) if self.state == UploadState::Expecting && !conn.bytes().is_empty() => {
+                        self.go_on();
+                        continue;
+                    }
+                    Ok(0) if self.state == UploadState::Done && !conn.bytes().is_empty() => Poll::Pending,
+                    Ok(0) => Poll::Ready(Side::Left(Left::Fin)),
+                    Ok(_) => {
+                        // a body that comes unasked is sent on
+                        self.go_on();
+                        continue;
+                    }
+                    Err(_) => Poll::Ready(Side::Left(Left::Reset)),
+                };
+            }
+            if self.ready > 0 {
+                match ready!(up.poll_write(cx, &conn.bytes()[..self.ready])) {
+                    Ok(count) => {
+                        conn.consume(count);
+                        self.ready -= count;
+                    }
+                    Err(_) => self.state = UploadState::Broken,
+                }
+                continue;
+            }
+            if self.body.is_done() {
+                self.state = UploadState::Done;
+                continue;
+            }
+            if conn.bytes().is_empty() {
+                match ready!(conn.poll_fill(cx, LARGE)) {
+                    Ok(0) => return Poll::Ready(Side::Truncated),
+                    Ok(_) => {}
+                    Err(_) => return Poll::Ready(Side::Left(Left::Reset)),
+                }
+            }
+            match self.body.scan(conn.bytes()) {
+                Ok(scan) => {
+                    self.ready = scan.consumed;
+                    self.payload += scan.payload;
+                }
+                Err(refused) => return Poll::Ready(Side::Bad(refused)),
+            }
+        }
+    }
+}
+
+/// The answer is through, and the upstream still takes the body: the rest of it is passed on for as long as it moves.
+pub(super) async fn finish(caller: &mut Caller, upload: &mut Upload, mut up: Conn) {
+    loop {
+        caller.deadline.set(MOVES);
+        let before = (upload.payload, upload.ready);
+        let (conn, deadline) = (&mut caller.conn, &caller.deadline);
+        let over = poll_fn(|cx| {
+            let side = upload.poll(cx, conn, &mut up);
+            if side.is_ready() || upload.state != UploadState::Sending {
+                return Poll::Ready(true);
+            }
+            while up.bytes().len() < SMALL {
+                match up.poll_fill(cx, SMALL) {
+                    Poll::Ready(Ok(1..)) => {}
+                    Poll::Ready(_) => return Poll::Ready(true),
+                    Poll::Pending => break,
+                }
+            }
+            deadline.poll(cx).map(|()| before == (upload.payload, upload.ready))
+        })
+        .await;
+        if over {
+            return;
+        }
+    }
+}
