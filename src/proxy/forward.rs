@@ -27,6 +27,9 @@ use tokio::time::Instant;
 /// How long a body that waits for `100 Continue` is held back.
 const EXPECT: Duration = Duration::from_secs(1);
 
+/// An upstream that sends more interim answers than this never comes to the point.
+const INTERIM: usize = 100;
+
 /// Carries one exchange out, from its decision to its record.
 pub(super) async fn exchange(caller: &mut Caller, mut intake: Box<Intake>) -> Next {
     let edge = caller.edge.clone();
@@ -200,7 +203,7 @@ async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, 
     let place = || {
         format!("edge `{}`: upstream {}", edge.shared.config.name, edge.shared.upstreams[upstream].authority)
     };
-    let mut seen = 0;
+    let (mut seen, mut interim) = (0, 0);
     caller.deadline.set(match upload.state {
         UploadState::Expecting => EXPECT,
         UploadState::Sending => idle,
@@ -216,6 +219,11 @@ async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, 
                 Ok(Some(Head::Interim(length, status))) => {
                     up.consume(length);
                     seen = 0;
+                    interim += 1;
+                    if interim > INTERIM {
+                        let text = format!("{} sent {INTERIM} interim answers and no other", place());
+                        return Received::Failed(Trouble::new(502, "answer", text));
+                    }
                     if status == 100 {
                         upload.go_on();
                     }

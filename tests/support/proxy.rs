@@ -47,6 +47,12 @@ impl Setup {
         self
     }
 
+    /// The upstream by a name.
+    pub(crate) fn named(mut self, name: &str) -> Self {
+        self.upstreams.iter_mut().for_each(|upstream| *upstream = upstream.replace("127.0.0.1", name));
+        self
+    }
+
     /// More than one worker.
     pub(crate) fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;

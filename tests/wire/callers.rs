@@ -29,6 +29,20 @@ fn a_caller_that_ends_its_half_still_gets_its_answer_and_the_upstream_hears_of_t
 }
 
 #[test]
+fn a_caller_that_ends_its_half_gets_its_answer_piece_by_piece() {
+    for fault in ["latency = { chunk = \"20ms\" }", "drop = { how = \"close\", after_bytes = 100000 }"] {
+        let body = "x".repeat(50_000);
+        let upstream = Upstream::answering(ok(&body));
+        let proxy = before(upstream.at).start();
+        proxy.arm("f", fault);
+        let mut client = proxy.connect();
+        client.send(GET).half_close();
+        assert_eq!(client.answer().text(), body, "{fault}");
+        proxy.wait_count(1, "200", "upstream");
+    }
+}
+
+#[test]
 fn a_caller_that_closes_has_left_at_that_moment() {
     for (request, fault) in [(GET, ""), (POST, ""), (GET, "latency = { after = \"1us\" }")] {
         let door = Door::default();

@@ -188,6 +188,18 @@ fn connections_are_used_again_and_closed_when_somebody_says_so() {
 }
 
 #[test]
+fn an_upstream_may_have_a_name_of_several_addresses() {
+    // `localhost` is ::1 too, where nobody listens
+    let upstream = Upstream::answering(ok("x"));
+    let proxy = before(upstream.at).named("localhost").with("host = \"upstream\"").start();
+    assert_eq!(proxy.get("/").text(), "x");
+    upstream.wait_got(0, &format!("Host: localhost:{}\r\n", upstream.at.port()));
+    let proxy = before(upstream.at).named("nobody.invalid").start();
+    let answer = proxy.get("/");
+    assert_eq!((answer.status, answer.field("x-brownout-error")), (502, Some("connect")));
+}
+
+#[test]
 fn several_upstreams_take_turns() {
     let upstreams: Vec<_> = ["a", "b", "c"].iter().map(|name| Upstream::answering(ok(name))).collect();
     let proxy = before_all(&upstreams.iter().map(|one| one.at).collect::<Vec<_>>()).start();

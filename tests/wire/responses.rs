@@ -46,48 +46,62 @@ fn a_truncated_answer_never_looks_complete() {
         (close("abc"), &[Reset, Silence]),
         (close(&long), &[Reset, Silence]),
     ];
-    let mut count = 0;
-    for (sent, deaths) in cases {
-        for &death in deaths {
+    let mut all = Vec::new();
+    for (sent, deaths) in &cases {
+        for death in *deaths {
             for version in ["1.1", "1.0"] {
                 for fault in [None, Some("latency = { after = \"1ms\" }")] {
-                    let door = Door::default();
-                    let (text, opens) = (sent.clone(), door.clone());
-                    let upstream = Upstream::serve(move |link| {
-                        link.head();
-                        link.send(&text);
-                        die(link, death, &opens);
-                    });
-                    let proxy = before(upstream.at)
-                        .with("timeout = { upstream = \"50ms\", idle = \"50ms\" }")
-                        .start();
-                    if let Some(fault) = fault {
-                        proxy.arm("f", fault);
-                    }
-                    let mut client = proxy.connect();
-                    client.send(format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n"));
-                    let case = format!("{:?} {death:?} {version} {fault:?}", &sent[..sent.len().min(90)]);
-                    match client.try_answer(false) {
-                        Ok(answer) => {
-                            panic!("{case}: looks complete: {} and {} bytes", answer.head, answer.body.len())
-                        }
-                        // what had come is passed on first
-                        Err((body, _)) if death == Fin && sent.ends_with(&long) => {
-                            assert_eq!(body.len(), long.len(), "{case}");
-                        }
-                        Err((body, _)) if sent.len() < 1000 && sent.contains("abc") => {
-                            assert!(body.starts_with(b"abc"), "{case}: {:?}", String::from_utf8_lossy(&body));
-                        }
-                        Err(_) => {}
-                    }
-                    proxy.wait_count(1, "200", "upstream");
-                    door.open();
-                    count += 1;
+                    all.push((sent, *death, version, fault));
                 }
             }
         }
     }
-    assert!(count > 130, "{count}");
+    assert!(all.len() > 120, "{}", all.len());
+    let length_of_long = long.len();
+    std::thread::scope(|scope| {
+        for share in all.chunks(16) {
+            scope.spawn(move || {
+                for (sent, death, version, fault) in share {
+                    dies(sent, *death, version, *fault, length_of_long);
+                }
+            });
+        }
+    });
+}
+
+/// An upstream sends this much and dies.
+fn dies(sent: &str, death: Death, version: &str, fault: Option<&str>, long: usize) {
+    let door = Door::default();
+    let (text, opens) = (sent.to_owned(), door.clone());
+    let upstream = Upstream::serve(move |link| {
+        link.head();
+        link.send(&text);
+        die(link, death, &opens);
+    });
+    let keys = match death {
+        Death::Silence => "timeout = { upstream = \"400ms\", idle = \"400ms\" }",
+        _ => "",
+    };
+    let proxy = before(upstream.at).with(keys).start();
+    if let Some(fault) = fault {
+        proxy.arm("f", fault);
+    }
+    let mut client = proxy.connect();
+    client.send(format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n"));
+    let case = format!("{:?} {death:?} {version} {fault:?}", &sent[..sent.len().min(90)]);
+    match client.try_answer(false) {
+        Ok(answer) => panic!("{case}: looks complete: {} and {} bytes", answer.head, answer.body.len()),
+        // what had come is passed on first
+        Err((body, _)) if death == Death::Fin && sent.len() > long => {
+            assert_eq!(body.len(), long, "{case}");
+        }
+        Err((body, _)) if sent.len() < 1000 && sent.contains("abc") => {
+            assert!(body.starts_with(b"abc"), "{case}: {:?}", String::from_utf8_lossy(&body));
+        }
+        Err(_) => {}
+    }
+    proxy.wait_count(1, "200", "upstream");
+    door.open();
 }
 
 #[test]
@@ -244,6 +258,22 @@ fn nothing_that_an_upstream_sends_too_much_reaches_anybody() {
         assert_eq!(client.send(GET).answer().status, 304);
     }
     client.hears_nothing();
+    let upstream = Upstream::answering(ok("poison"));
+    let proxy = before(upstream.at).start();
+    let mut client = proxy.connect();
+    for _ in 0..5 {
+        let answer = client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").answer_to_head();
+        assert_eq!((answer.status, answer.field("content-length")), (200, Some("6")));
+    }
+    client.hears_nothing();
+    // interim answers without an end
+    let upstream = Upstream::serve(|link| {
+        link.head();
+        while link.try_send("HTTP/1.1 102 Processing\r\n\r\n".repeat(50)) {}
+    });
+    let proxy = before(upstream.at).start();
+    let answer = proxy.get("/");
+    assert_eq!((answer.status, answer.interim.len()), (502, 100));
     // bytes that come later, while nobody waits
     let door = Door::default();
     let opens = door.clone();
