@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 const BEGIN: &str = "\
 # The experiment file
 
-<!-- Made from the description of the keys in src/model/keys: change that, then run `BLESS=1 cargo test --test check`. -->
+<!-- Made from the description of the keys in src/model/keys: change that, then run `BLESS=1 cargo test --test main check`. -->
 
 One TOML file is one experiment: `brownout check FILE` looks at it, `brownout run FILE` runs it. Unknown keys are errors,
 and every mistake of a file is shown at once, with its line, the reason and the remedy. A broken file never starts anything.
