@@ -4,12 +4,14 @@
 //! its schedule, its time to live, and the end of its phase.
 
 mod descriptors;
+mod plans;
 mod reload;
 mod status;
 mod words;
 
 pub use words::{EdgeStatus, FaultStatus, Owner, Refusal, Reloaded, StartError};
 
+use self::plans::{publish, take_out};
 use crate::decision::Protocol;
 use crate::model::{Edge, FaultRule, Phase};
 use crate::net::listen::Address;
@@ -387,26 +389,6 @@ impl Control {
         self.changed.notify_all();
         let workers = lock(&self.workers).take();
         workers.is_none_or(|workers| workers.drain(grace))
-    }
-}
-
-/// Takes entries out; what is in force stays so until it is published anew.
-fn take_out(state: &mut State, which: impl Fn(&Entry) -> bool) -> Vec<Entry> {
-    let (gone, kept) = std::mem::take(&mut state.entries).into_iter().partition(which);
-    state.entries = kept;
-    gone
-}
-
-/// Publishes the plan of each of these edges anew: its faults in file order, those by hand behind them.
-fn publish(state: &State, touched: &HashSet<Name>) {
-    let place = |entry: &Entry| {
-        state.known.iter().position(|rule| rule.name == entry.rule.name).unwrap_or(usize::MAX)
-    };
-    let mut entries: Vec<&Entry> = state.entries.iter().filter(|entry| entry.on).collect();
-    entries.sort_by_key(|entry| place(entry));
-    for (edge, _) in state.edges.iter().filter(|(edge, _)| touched.contains(&edge.config.name)) {
-        let on = entries.iter().filter(|entry| entry.edges.contains(&edge.config.name));
-        edge.slot.publish(Plan::new(on.filter_map(|entry| entry.live.clone()).collect()));
     }
 }
 
