@@ -50,6 +50,7 @@ impl Levers for Fake {
 
     fn edges(&self) -> Vec<EdgeStatus> {
         vec![EdgeStatus {
+            id: 0,
             name: EDGE.into(),
             listen: ([127, 0, 0, 1], 9000).into(),
             protocol: Protocol::Http,

@@ -1,6 +1,7 @@
 //! The clocks of armed faults: schedules, times to live, ends of phases.
 
-use super::{Control, Entry, Owner, State, lock, publish};
+use super::plans::publish;
+use super::{Control, Entry, Owner, State, lock};
 use crate::plan::{Armed, timeline};
 use crate::telemetry::Event;
 use std::collections::HashSet;

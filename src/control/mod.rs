@@ -5,6 +5,7 @@
 
 mod clock;
 mod descriptors;
+mod plans;
 mod reload;
 mod status;
 mod words;
@@ -20,6 +21,7 @@ use crate::telemetry::{EdgeLabels, Event, Telemetry};
 use crate::units::Name;
 use clock::keep;
 use descriptors::share_descriptors;
+use plans::{publish, take_out};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -344,28 +346,6 @@ impl Control {
         self.changed.notify_all();
         let workers = lock(&self.workers).take();
         workers.is_none_or(|workers| workers.drain(grace))
-    }
-}
-
-/// Takes entries out; what is in force stays so until it is published anew.
-fn take_out(state: &mut State, which: impl Fn(&Entry) -> bool) -> Vec<Entry> {
-    let (gone, kept) = std::mem::take(&mut state.entries).into_iter().partition(which);
-    state.entries = kept;
-    gone
-}
-
-/// Publishes the plan of each of these edges anew: its faults in file order, those by hand behind them.
-fn publish(state: &State, touched: &HashSet<Name>) {
-    let place = |entry: &Entry| {
-        state.known.iter().position(|rule| rule.name == entry.rule.name).unwrap_or(usize::MAX)
-    };
-    let mut entries: Vec<&Entry> = state.entries.iter().filter(|entry| entry.on).collect();
-    entries.sort_by_key(|entry| place(entry));
-    let replaced = state.replaced.iter().filter_map(Weak::upgrade);
-    let all = state.edges.iter().map(|(edge, _)| edge.clone()).chain(replaced);
-    for edge in all.filter(|edge| touched.contains(&edge.config.name)) {
-        let on = entries.iter().filter(|entry| entry.edges.contains(&edge.config.name));
-        edge.slot.publish(Plan::new(on.filter_map(|entry| entry.live.clone()).collect()));
     }
 }
 

@@ -1,7 +1,8 @@
 //! Another file in place of the one in force.
 
 use super::descriptors::share_descriptors;
-use super::{Control, Entry, Owner, Reloaded, StartError, lock, publish, take_out};
+use super::plans::{publish, take_out};
+use super::{Control, Entry, Owner, Reloaded, StartError, lock};
 use crate::model::{Edge, FaultRule};
 use crate::net::listen::Address;
 use crate::proxy::EdgeShared;

@@ -106,14 +106,14 @@ fn every_request_is_counted_once_and_as_what_it_was() {
             };
         }
     });
-    let proxy = before(upstream.at).with("timeout = { upstream = \"100ms\" }").workers(2).start();
+    let proxy = before(upstream.at).with("timeout = { upstream = \"400ms\" }").workers(2).start();
     proxy.arm("a", "match = { path = \"/injected\" }\nrespond = { status = 418 }");
     proxy.arm("b", "match = { path = \"/reset\" }\ndrop = { how = \"reset\" }");
     proxy.arm("c", "match = { path = \"/cut\" }\ndrop = { how = \"close\", after_bytes = 3 }");
     proxy.arm("d", "match = { path = \"/hang\" }\nhang = {}");
     proxy.arm("e", "match = { path = \"/delayed\" }\nlatency = \"1ms\"");
     let mut count = BTreeMap::new();
-    for round in 0..260 {
+    for round in 0..156 {
         one(&proxy, round % 13, &mut count);
     }
     eventually("all have ended", || proxy.in_flight() == 0);
@@ -123,7 +123,7 @@ fn every_request_is_counted_once_and_as_what_it_was() {
     assert_eq!(proxy.count("", ""), count.values().sum::<u64>());
     proxy.wait_quiet();
     let ended = proxy.metric("brownout_connections_total", &[]);
-    assert_eq!(ended, 260.0, "every connection has ended once");
+    assert_eq!(ended, 156.0, "every connection has ended once");
 }
 
 #[test]
