@@ -19,6 +19,7 @@ mod tests;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 
 /// What went wrong before a command could say so itself.
 const USAGE: u8 = 2;
@@ -169,9 +170,16 @@ fn run_files(args: run::Args, argv: Vec<String>) -> u8 {
     let Some(experiments) = flags.load_all(&files, plan.quiet) else { return USAGE };
     in_runtime(async {
         let mut signals = signals::stops()?;
+        let before = std::cell::RefCell::new(None::<Arc<stage::Standing>>);
         Ok(run::execute(&plan, &experiments, &mut signals, async |experiment, setting| {
-            let standing = stage::bring_up(experiment, setting)?;
-            Ok(std::sync::Arc::new(standing) as std::sync::Arc<dyn crate::run::Stage>)
+            // the kill switch latches over all runs of a folder
+            if before.borrow().as_ref().is_some_and(|before| before.control.is_halted()) {
+                let text = "the kill switch was used in the run before".to_owned();
+                return Err(run::StartError { exit: crate::report::Exit::Environment, text });
+            }
+            let standing = Arc::new(stage::bring_up(experiment, setting)?);
+            *before.borrow_mut() = Some(standing.clone());
+            Ok(standing as Arc<dyn crate::run::Stage>)
         })
         .await)
     })

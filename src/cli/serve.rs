@@ -185,7 +185,7 @@ async fn attend(
                     standing.control.heal_all(None, "guardrail");
                     eprintln!("guardrail `{}`: {} is {:.4}: everything is healed", breach.name, breach.key, breach.observed);
                     standing.publish(Event::Guardrail { name: breach.name, key: breach.key, observed: breach.observed });
-                    guards = watch_rails(standing, &rails(&guards));
+                    guards = Guards::new(&rails(&guards), standing.now());
                 }
             }
         }
@@ -198,10 +198,17 @@ fn rails(guards: &Guards) -> Vec<Guardrail> {
 }
 
 fn watch_rails(standing: &Standing, rules: &[Guardrail]) -> Guards {
-    for rule in rules {
-        standing.telemetry.guardrail_known(&rule.name);
-    }
-    Guards::new(rules, standing.now())
+    let edges = standing.control.edges();
+    let rules: Vec<Guardrail> = rules
+        .iter()
+        .map(|rule| {
+            standing.telemetry.guardrail_known(&rule.name);
+            // windows number edges as they first came, the file as they stand in it
+            let edge = edges.get(rule.edge).map_or(usize::MAX, |edge| usize::from(edge.id));
+            Guardrail { edge, ..rule.clone() }
+        })
+        .collect();
+    Guards::new(&rules, standing.now())
 }
 
 /// Reads the file again; `None` keeps everything as it is.
@@ -216,6 +223,10 @@ fn reload(
         eprintln!("{} is broken: the old one stays in force", path.display());
         return None;
     };
+    if let Err(error) = standing.may_lead_to(&experiment.edges) {
+        eprintln!("error: {error}: the old file stays in force");
+        return None;
+    }
     match standing.control.reload(&experiment.edges, &experiment.faults, lives) {
         Ok(done) => {
             let said = [

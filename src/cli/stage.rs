@@ -63,11 +63,7 @@ pub fn stand(
         Admin::Default => Some(ADMIN),
         Admin::At(address) => Some(address),
     };
-    if let Some(edge) = edges.iter().find(|edge| listen.is_some_and(|listen| leads_to(edge, listen))) {
-        let text = format!(
-            "edge `{}` leads to the admin address: callers of the edge could arm and heal; take another upstream or `--admin`",
-            edge.name
-        );
+    if let Some(text) = listen.and_then(|listen| opens_the_door(edges, listen)) {
         return Err(StartError { exit: Exit::Usage, text });
     }
     let telemetry = Telemetry::new();
@@ -109,6 +105,15 @@ pub fn stand(
     })
 }
 
+/// What is wrong if callers of an edge would reach the admin address.
+fn opens_the_door(edges: &[Edge], admin: SocketAddr) -> Option<String> {
+    let edge = edges.iter().find(|edge| leads_to(edge, admin))?;
+    Some(format!(
+        "edge `{}` leads to the admin address: callers of the edge could arm and heal; take another upstream or `--admin`",
+        edge.name
+    ))
+}
+
 /// Whether callers of an edge would reach this address.
 fn leads_to(edge: &Edge, address: SocketAddr) -> bool {
     let host = |host: &str| match host.parse::<std::net::IpAddr>() {
@@ -144,6 +149,14 @@ pub fn bring_up(experiment: &Experiment, setting: &Setting) -> Result<Standing, 
 }
 
 impl Standing {
+    /// Whether edges like these may be opened here.
+    ///
+    /// # Errors
+    /// When one leads to the admin address.
+    pub fn may_lead_to(&self, edges: &[Edge]) -> Result<(), String> {
+        self.admin.and_then(|admin| opens_the_door(edges, admin)).map_or(Ok(()), Err)
+    }
+
     /// SIGUSR1 heals everything. Where nobody gives signals, there is still the API.
     fn listen_to_the_kill_switch(&self) {
         let Ok(mut switch) = signals::halt() else { return };

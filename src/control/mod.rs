@@ -21,7 +21,7 @@ use crate::units::Name;
 use clock::keep;
 use descriptors::share_descriptors;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -44,7 +44,12 @@ struct State {
     known: Vec<FaultRule>,
     entries: Vec<Entry>,
     totals: HashMap<Name, Arc<Totals>>,
+    /// Edges whose place others took, as long as connections of theirs are open.
+    replaced: Vec<Weak<EdgeShared>>,
+    /// Healed by hand or by the kill switch: no file arms them again.
     by_hand: HashSet<Name>,
+    /// Ended by their time or by a guardrail: armed again only if the file says something else of them.
+    ended: HashSet<Name>,
     halted: bool,
     stopped: bool,
 }
@@ -138,7 +143,10 @@ impl Control {
         if let Some(before) = forerunner {
             shared.slot.publish(Plan::new(before.plan.faults().to_vec()));
         }
-        workers.open(&shared, &address).map_err(fail)?;
+        if let Err(error) = workers.open(&shared, &address) {
+            workers.close(&shared);
+            return Err(fail(error));
+        }
         drop(held);
         lock(&self.state).edges.push((shared, address));
         Ok(())
@@ -209,6 +217,7 @@ impl Control {
             Compiled::new(&rule, self.seed, &protocols, scale, totals).map_err(Refusal::Invalid)?;
         let since = self.now();
         state.by_hand.remove(&rule.name);
+        state.ended.remove(&rule.name);
         state.entries.push(Entry {
             edges,
             owner,
@@ -282,10 +291,15 @@ impl Control {
             }
             if entry.on {
                 touched.extend(entry.edges.iter().cloned());
+            }
+            // the kill switch is told also of what was off at that moment
+            if entry.on || why == "halt" {
                 healed.push(entry.compiled.clone());
             }
-            if why == "hand" {
-                state.by_hand.insert(entry.rule.name.clone());
+            match why {
+                "hand" | "halt" => drop(state.by_hand.insert(entry.rule.name.clone())),
+                "ttl" | "guardrail" => drop(state.ended.insert(entry.rule.name.clone())),
+                _ => {}
             }
         }
         publish(state, &touched);
@@ -347,7 +361,9 @@ fn publish(state: &State, touched: &HashSet<Name>) {
     };
     let mut entries: Vec<&Entry> = state.entries.iter().filter(|entry| entry.on).collect();
     entries.sort_by_key(|entry| place(entry));
-    for (edge, _) in state.edges.iter().filter(|(edge, _)| touched.contains(&edge.config.name)) {
+    let replaced = state.replaced.iter().filter_map(Weak::upgrade);
+    let all = state.edges.iter().map(|(edge, _)| edge.clone()).chain(replaced);
+    for edge in all.filter(|edge| touched.contains(&edge.config.name)) {
         let on = entries.iter().filter(|entry| entry.edges.contains(&edge.config.name));
         edge.slot.publish(Plan::new(on.filter_map(|entry| entry.live.clone()).collect()));
     }

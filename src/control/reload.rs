@@ -1,5 +1,6 @@
 //! Another file in place of the one in force.
 
+use super::descriptors::share_descriptors;
 use super::{Control, Entry, Owner, Reloaded, StartError, lock, publish, take_out};
 use crate::model::{Edge, FaultRule};
 use crate::net::listen::Address;
@@ -21,6 +22,7 @@ impl Control {
         rules: &[FaultRule],
         life: impl Fn(&FaultRule) -> Option<Duration>,
     ) -> Result<Reloaded, StartError> {
+        share_descriptors(edges)?;
         let mut done = Reloaded::default();
         let old: Vec<(Arc<EdgeShared>, Arc<Address>)> = lock(&self.state).edges.clone();
         let same = |a: &Edge, b: &Edge| {
@@ -61,6 +63,8 @@ impl Control {
             if let Some(workers) = lock(&self.workers).as_ref() {
                 workers.close(edge);
             }
+            // its open connections go on, and are healed and struck like those of its successor
+            state.replaced.push(Arc::downgrade(edge));
             if !fresh.contains(&edge.config.name) {
                 done.closed.push(edge.config.name.to_string());
             }
@@ -84,9 +88,13 @@ impl Control {
             .collect();
         let gone = take_out(&mut state, |entry| !stays(entry));
         gone.iter().filter(|entry| entry.on).for_each(|entry| self.tell_healed(&entry.compiled, "reload"));
-        state.known = rules.to_vec();
+        let known = std::mem::replace(&mut state.known, rules.to_vec());
+        state.replaced.retain(|edge| edge.strong_count() > 0);
         for rule in rules.iter().filter(|rule| rule.armed) {
-            let spared = state.halted || state.by_hand.contains(&rule.name);
+            let same = known.iter().any(|known| same_rule(known, rule));
+            let spared = state.halted
+                || state.by_hand.contains(&rule.name)
+                || (same && state.ended.contains(&rule.name));
             if spared || state.entries.iter().any(|entry| entry.rule.name == rule.name) {
                 continue;
             }
@@ -95,7 +103,8 @@ impl Control {
                 Err(refusal) => tracing::warn!("fault `{}` is not armed: {refusal}", rule.name),
             }
         }
-        let all: HashSet<Name> = names.into_iter().collect();
+        let before = old.iter().map(|(edge, _)| edge.config.name.clone());
+        let all: HashSet<Name> = names.iter().cloned().chain(before).collect();
         // the new ones take the place of the old ones in one step; then who was held by those is let go
         self.refresh(&mut state);
         gone.iter().filter_map(|entry| entry.live.as_ref()).for_each(|live| live.heal());

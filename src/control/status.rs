@@ -48,6 +48,7 @@ impl Control {
             .edges
             .iter()
             .map(|(edge, address)| EdgeStatus {
+                id: edge.id.0,
                 name: edge.config.name.to_string(),
                 listen: address.at(),
                 protocol: edge.config.protocol,

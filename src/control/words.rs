@@ -82,6 +82,9 @@ pub struct FaultStatus {
 /// An edge as the API and the command line show it.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct EdgeStatus {
+    /// Its number in windows and journals.
+    #[serde(default)]
+    pub id: u16,
     /// Its name.
     pub name: String,
     /// The address it listens on, with the real port.

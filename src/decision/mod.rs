@@ -173,6 +173,8 @@ pub struct PieceDelay {
     pub by: FaultRef,
     /// How long, drawn for each piece.
     pub time: Distribution,
+    /// How much of it a ramp has reached, 0 to 1.
+    pub dose: f64,
     /// What it is drawn with.
     pub dice: Dice,
 }

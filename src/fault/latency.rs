@@ -23,7 +23,12 @@ impl Apply for Latency {
         decision.delays.extend(self.before.as_ref().map(&mut draw));
         decision.after.delays.extend(self.after.as_ref().map(&mut draw));
         if let Some(time) = &self.chunk {
-            let piece = |dice: &Dice| PieceDelay { by: moment.by, time: time.clone(), dice: dice.clone() };
+            let piece = |dice: &Dice| PieceDelay {
+                by: moment.by,
+                time: time.clone(),
+                dose: moment.dose,
+                dice: dice.clone(),
+            };
             decision.down.piece.push(piece(dice));
             if moment.protocol == Protocol::Tcp {
                 dice.bits();

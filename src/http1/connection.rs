@@ -97,14 +97,22 @@ impl Conn {
     ///
     /// A connection without a byte waiting takes no buffer.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
-        if self.lent.0.is_empty() {
-            ready!(self.stream.poll_read_ready(cx))?;
+        let full = self.lent.0.len() == self.lent.0.capacity();
+        if full || self.lent.0.is_empty() {
+            match self.stream.poll_read_ready(cx) {
+                Poll::Ready(ready) => ready?,
+                Poll::Pending => {
+                    if self.lent.0.is_empty() && self.lent.0.capacity() == SMALL {
+                        self.lent = Lent::default();
+                    }
+                    return Poll::Pending;
+                }
+            }
             if self.lent.0.capacity() == 0 {
                 self.lent = Lent::new();
+            } else if full {
+                self.make_room(room);
             }
-        }
-        if self.lent.0.len() == self.lent.0.capacity() {
-            self.make_room(room);
         }
         let read = ready!(tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.lent.0))?;
         if read == self.lent.0.capacity() && read < room {

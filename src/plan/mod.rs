@@ -15,7 +15,7 @@ use crate::model::{FaultRule, Ramp, Sticky};
 use crate::units::Name;
 use matcher::Matcher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The faults in force on one edge, in file order. Immutable; arming publishes another.
@@ -34,7 +34,8 @@ pub struct Armed {
     /// When it was armed, on the clock that `decide` is asked by.
     since: Duration,
     tally: Tally,
-    healed: AtomicBool,
+    /// How often it was switched off and on again: odd while it is off.
+    switched: AtomicU64,
 }
 
 /// A rule, ready to be asked.
@@ -123,7 +124,7 @@ impl Armed {
     /// Puts a compiled rule in force.
     #[must_use]
     pub fn new(rule: Arc<Compiled>, since: Duration) -> Self {
-        Self { rule, since, tally: Tally::default(), healed: AtomicBool::new(false) }
+        Self { rule, since, tally: Tally::default(), switched: AtomicU64::new(0) }
     }
 
     /// Its name.
@@ -140,18 +141,25 @@ impl Armed {
 
     /// It is not in force any more: who is held by it is let go.
     pub fn heal(&self) {
-        self.healed.store(true, Ordering::Release);
+        self.switched.fetch_or(1, Ordering::AcqRel);
     }
 
     /// It is in force again, where it left off: its ordinals go on.
     pub fn resume(&self) {
-        self.healed.store(false, Ordering::Release);
+        let next = |count: u64| (!count.is_multiple_of(2)).then_some(count + 1);
+        let _ = self.switched.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
     }
 
     /// Whether it is not in force any more.
     #[must_use]
     pub fn is_healed(&self) -> bool {
-        self.healed.load(Ordering::Acquire)
+        !self.switched().is_multiple_of(2)
+    }
+
+    /// How often it was switched: what was decided before the last time is over.
+    #[must_use]
+    pub fn switched(&self) -> u64 {
+        self.switched.load(Ordering::Acquire)
     }
 
     /// Someone could see it. Counted by the data path, at most once an exchange.

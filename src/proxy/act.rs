@@ -63,6 +63,9 @@ pub(super) async fn hold(
     in_force: &Arc<InForce>,
     until: impl Fn() -> Result<Option<Instant>, ()>,
 ) -> Released {
+    if until().is_err() {
+        return Released::Healed;
+    }
     let Some(_held) = Held::take(edge) else { return Released::TooMany };
     conn.shrink();
     let mut current = in_force.clone();
@@ -178,7 +181,7 @@ pub(super) async fn before(
         match delay(&edge, &mut caller.conn, struck, &delays, record).await {
             Released::Over | Released::Healed => {}
             Released::Left(left) => return Some(left_while_held(caller, record, left, Origin::Client)),
-            Released::TooMany => return Some(too_many(caller, intake, record).await),
+            Released::TooMany => return Some(too_many(caller, intake, record, None).await),
         }
     }
     match std::mem::take(&mut struck.decision.action) {
@@ -202,10 +205,10 @@ pub(super) async fn before(
         Action::Hang(by, wish) => {
             struck.hit(by, "hang", record);
             match hang(&edge, &mut caller.conn, struck, by, wish.time).await {
-                Released::Over => Some(end_hang(caller, intake, struck, record, wish).await),
+                Released::Over => Some(end_hang(caller, intake, struck, record, wish, None).await),
                 Released::Healed => None,
                 Released::Left(left) => Some(left_while_held(caller, record, left, Origin::Injected)),
-                Released::TooMany => Some(too_many(caller, intake, record).await),
+                Released::TooMany => Some(too_many(caller, intake, record, None).await),
             }
         }
         Action::Blackhole(by) => {
@@ -261,18 +264,20 @@ pub(super) async fn respond_read(
     next
 }
 
-/// What comes when the time of a hang is over.
+/// What comes when the time of a hang is over. `read` tells whether the request was read whole; `None`: nothing of it was.
 pub(super) async fn end_hang(
     caller: &mut Caller,
     intake: &Intake,
     struck: &Struck,
     record: &mut Record,
     wish: Hang,
+    read: Option<bool>,
 ) -> Next {
     match wish.then {
         Then::Status(status) => {
             let answer = Answer { status, headers: Vec::new(), body: Vec::new() };
-            respond(caller, intake, struck, record, &answer).await
+            let read = is_read(caller, intake, read).await;
+            respond_read(caller, intake, struck, record, &answer, read).await
         }
         Then::Cut(cut) => {
             record.outcome(Origin::Injected, Ending::Unanswered);
@@ -292,13 +297,26 @@ pub(super) fn left_while_held(caller: &mut Caller, record: &mut Record, left: Le
 }
 
 /// The edge holds as many as it may: answered at once, so that a fault cannot take the proxy down.
-pub(super) async fn too_many(caller: &mut Caller, intake: &Intake, record: &mut Record) -> Next {
+pub(super) async fn too_many(
+    caller: &mut Caller,
+    intake: &Intake,
+    record: &mut Record,
+    read: Option<bool>,
+) -> Next {
     let config = &caller.edge.shared.config;
     let why = Trouble::new(
         503,
         "held",
         format!("faults hold {} requests on edge `{}` already", config.max_held, config.name),
     );
-    let read = answer::swallow(caller, intake).await;
+    let read = is_read(caller, intake, read).await;
     answer::answer(caller, intake, record, Origin::Internal, &why, read).await
+}
+
+/// Whether the request was read whole; if nothing of it was, it is read now.
+async fn is_read(caller: &mut Caller, intake: &Intake, read: Option<bool>) -> bool {
+    match read {
+        Some(read) => read,
+        None => answer::swallow(caller, intake).await,
+    }
 }

@@ -140,9 +140,12 @@ impl Download<'_> {
                 } else if let Poll::Ready(read) = up.poll_fill(cx, LARGE) {
                     return Poll::Ready(self.check(read, up));
                 }
-                if left.is_none()
-                    && let Poll::Ready(side) = upload.poll(cx, conn, up)
-                {
+                let before = (upload.payload, upload.ready);
+                let side = if left.is_none() { upload.poll(cx, conn, up) } else { Poll::Pending };
+                if before != (upload.payload, upload.ready) && self.ready == 0 {
+                    deadline.set(silence);
+                }
+                if let Poll::Ready(side) = side {
                     return Poll::Ready(match side {
                         Side::Left(Left::Fin) => {
                             *left = Some(Left::Fin);

@@ -99,13 +99,19 @@ pub(super) struct Struck {
     pub decision: Decision,
     in_force: Arc<InForce>,
     hit: Vec<bool>,
+    /// How often each fault was switched when this was decided.
+    switched: Vec<u64>,
 }
 
 impl Struck {
     /// `None` if nothing is to be done.
     pub(super) fn new(decision: Decision, in_force: Arc<InForce>) -> Option<Box<Self>> {
         let count = decision.applied.len();
-        (count > 0).then(|| Box::new(Self { decision, in_force, hit: vec![false; count] }))
+        (count > 0).then(|| {
+            let at = |by: &FaultRef| in_force.plan.fault(*by).map_or(0, |fault| fault.switched());
+            let switched = decision.applied.iter().map(at).collect();
+            Box::new(Self { decision, in_force, hit: vec![false; count], switched })
+        })
     }
 
     /// What is in force since it was last looked at; for those who wait.
@@ -120,7 +126,9 @@ impl Struck {
 
     /// Whether the fault was healed since.
     pub(super) fn is_healed(&self, by: FaultRef) -> bool {
-        self.fault(by).is_none_or(|fault| fault.is_healed())
+        let place = self.decision.applied.iter().position(|applied| *applied == by);
+        let Some((place, fault)) = place.zip(self.fault(by)) else { return true };
+        fault.is_healed() || self.switched.get(place) != Some(&fault.switched())
     }
 
     /// Somebody can see this fault: counted once an exchange, and written into its record.
@@ -131,6 +139,11 @@ impl Struck {
             fault.hit();
             record.exchange.hits.push(Hit { fault: fault.name().clone(), action: action.into() });
         }
+    }
+
+    /// Whether every fault that struck was healed since.
+    pub(super) fn is_over(&self) -> bool {
+        self.decision.applied.iter().all(|by| self.is_healed(*by))
     }
 
     /// What marks an answer as touched; `None` if nothing touched it so far.

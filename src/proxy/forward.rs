@@ -334,7 +334,7 @@ fn read_head(up: &Conn, intake: &mut Intake, keep_alive: bool) -> Result<Option<
     let out = &mut intake.out.0;
     out.clear();
     let switching = head.status == 101;
-    if switching && !intake.upgrade.as_ref().is_some_and(|asked| head.switches_to(&asked.0)) {
+    if switching && !intake.upgrade.as_ref().is_some_and(|asked| head.switches_to(&asked.asked)) {
         return Err(Refused::BadSwitch);
     }
     let returning = match head.framing {

@@ -7,17 +7,19 @@ use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::forward;
 use super::reply::{self, Leaving, Trouble};
+use super::slot::InForce;
 use super::subject;
 use crate::http1::connection::{Conn, Lent, SMALL};
 use crate::http1::{self, Forwarded, Framing, HostRule, Limits, Outgoing, Refused, Version};
 use crate::model::HostPolicy;
-use crate::net::{socket, timer::Deadline};
+use crate::net::{socket, timer, timer::Deadline};
 use crate::plan::Stage;
 use crate::telemetry::{ConnectionOutcome, Ending, Method, Origin};
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -78,16 +80,28 @@ pub(super) struct Intake {
     /// The answer carries `Via`.
     pub via: bool,
     /// What it asked to upgrade to, and its head as it came (an open tunnel is decided upon anew when faults are armed).
-    pub upgrade: Option<Box<(Vec<u8>, Vec<u8>)>>,
+    pub upgrade: Option<Box<Upgrade>>,
     pub struck: Option<Box<Struck>>,
     /// The head as it goes to the upstream.
     pub out: Lent,
+}
+
+/// A request to speak another protocol.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    /// Which.
+    pub asked: Vec<u8>,
+    /// The head as it came.
+    pub head: Vec<u8>,
+    /// The plan that was asked.
+    pub in_force: Arc<InForce>,
 }
 
 enum Arrived {
     Head(Box<Intake>),
     Refused(Refused),
     Late,
+    Idle,
     End(ConnectionOutcome),
 }
 
@@ -125,6 +139,7 @@ pub(super) async fn serve(
                 caller.turn_away(&why).await;
                 Next::Close(ConnectionOutcome::Timeout)
             }
+            Arrived::Idle => Next::Close(ConnectionOutcome::Timeout),
             Arrived::End(outcome) => return outcome,
         };
         match next {
@@ -146,7 +161,7 @@ impl Caller {
     async fn head(&mut self, fresh: bool) -> Arrived {
         let limits = Limits::default();
         let times = self.edge.shared.config.timeout;
-        let mut seen = 0;
+        let (mut seen, mut ending) = (0, false);
         // the clock of a head starts at accept, or at its first byte
         let waiting = self.conn.bytes().is_empty() && !fresh;
         self.deadline.set(if waiting { times.idle } else { times.header });
@@ -162,17 +177,18 @@ impl Caller {
                     Err(refused) => return Arrived::Refused(refused),
                 }
             }
-            if have > 0 {
-                self.conn.shrink();
-            }
+            self.conn.shrink();
             seen = have;
             let (conn, deadline, draining) = (&mut self.conn, &self.deadline, &self.edge.here.draining);
+            let ending = &mut ending;
             let read = poll_fn(|cx| {
                 if let Poll::Ready(read) = conn.poll_fill(cx, limits.head) {
                     return Poll::Ready(Some(read));
                 }
-                if have == 0 && draining.get() {
-                    return Poll::Ready(None);
+                if have == 0 && draining.get() && !*ending {
+                    // a request may be on its way, or here and not seen yet
+                    *ending = true;
+                    deadline.set(if fresh { LINGER.0 } else { timer::TICK });
                 }
                 deadline.poll(cx).map(|()| None)
             })
@@ -180,11 +196,11 @@ impl Caller {
             match read {
                 Some(Ok(0)) if have == 0 => return Arrived::End(ConnectionOutcome::Ok),
                 Some(Ok(0)) => return Arrived::Refused(Refused::Truncated),
-                Some(Ok(_)) if have == 0 && waiting => self.deadline.set(times.header),
+                Some(Ok(_)) if have == 0 && (waiting || *ending) => self.deadline.set(times.header),
                 Some(Ok(_)) => {}
                 Some(Err(error)) if is_reset(&error) => return Arrived::End(ConnectionOutcome::Reset),
                 Some(Err(_)) => return Arrived::End(ConnectionOutcome::Error),
-                None if have == 0 => return Arrived::End(ConnectionOutcome::Timeout),
+                None if have == 0 => return Arrived::Idle,
                 None => return Arrived::Late,
             }
         }
@@ -241,7 +257,10 @@ impl Caller {
             health,
             upstream,
             via: config.forwarded,
-            upgrade: head.upgrade.map(|asked| Box::new((asked.to_vec(), bytes[..head.len].to_vec()))),
+            upgrade: head.upgrade.map(|asked| {
+                let (asked, head) = (asked.to_vec(), bytes[..head.len].to_vec());
+                Box::new(Upgrade { asked, head, in_force: (*in_force).clone() })
+            }),
             struck,
             out,
         };

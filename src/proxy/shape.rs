@@ -55,6 +55,7 @@ pub(super) async fn deliver(
     let written = caller.write_all(&head).await;
     let outcome = match written {
         Err(error) => Delivered::CallerGone(error),
+        Ok(()) if Body::new(answer.framing).is_done() => Delivered::Whole,
         Ok(()) => match hang_at_body(caller, record, struck).await {
             Some(outcome) => outcome,
             None => body(caller, record, upload, &mut up, struck, &answer).await,
@@ -77,7 +78,9 @@ async fn after(
         match act::delay(&edge, &mut caller.conn, struck, &after.delays, record).await {
             Released::Over | Released::Healed => {}
             Released::Left(left) => return Some(left_unanswered(caller, record, left, Origin::Client)),
-            Released::TooMany => return Some(act::too_many(caller, intake, record).await),
+            Released::TooMany => {
+                return Some(act::too_many(caller, intake, record, Some(upload.is_read())).await);
+            }
         }
     }
     if let Some((by, HangAt::Headers, wish)) = after.hang
@@ -85,10 +88,16 @@ async fn after(
     {
         struck.hit(by, "hang", record);
         match act::hang(&edge, &mut caller.conn, struck, by, wish.time).await {
-            Released::Over => return Some(act::end_hang(caller, intake, struck, record, wish).await),
+            Released::Over => {
+                return Some(
+                    act::end_hang(caller, intake, struck, record, wish, Some(upload.is_read())).await,
+                );
+            }
             Released::Healed => {}
             Released::Left(left) => return Some(left_unanswered(caller, record, left, Origin::Injected)),
-            Released::TooMany => return Some(act::too_many(caller, intake, record).await),
+            Released::TooMany => {
+                return Some(act::too_many(caller, intake, record, Some(upload.is_read())).await);
+            }
         }
     }
     if let Some((by, cut)) = after.cut
@@ -222,9 +231,12 @@ async fn body(
                     Ok(_) => None,
                 });
             }
-            if left.is_none()
-                && let Poll::Ready(side) = upload.poll(cx, conn, up)
-            {
+            let before = (upload.payload, upload.ready);
+            let side = if left.is_none() { upload.poll(cx, conn, up) } else { Poll::Pending };
+            if before != (upload.payload, upload.ready) {
+                deadline.set(times.idle.max(times.upstream));
+            }
+            if let Poll::Ready(side) = side {
                 return Poll::Ready(match side {
                     Side::Left(Left::Fin) => {
                         *left = Some(Left::Fin);
@@ -312,10 +324,10 @@ impl Shaper {
     pub(super) fn draw(&mut self, struck: &Struck) -> Option<(FaultRef, Duration)> {
         let elapsed = self.begun.elapsed();
         let mut sum = None;
-        for PieceDelay { by, time, dice } in &mut self.shape.piece {
+        for PieceDelay { by, time, dose, dice } in &mut self.shape.piece {
             if !struck.is_healed(*by) {
                 let (_, so_far) = sum.unwrap_or((*by, Duration::ZERO));
-                sum = Some((*by, so_far + time.draw(dice, elapsed)));
+                sum = Some((*by, so_far + time.draw(dice, elapsed).mul_f64(*dose)));
             }
         }
         sum.filter(|(_, time)| !time.is_zero())

@@ -113,6 +113,6 @@ async fn carry(edge: &Rc<EdgeHere>, conn: &mut Conn, peer: IpAddr, number: u64, 
             return Next::Reset(ConnectionOutcome::Error);
         }
     };
-    let (next, _) = tunnel::relay(edge, conn, up, &asker, struck, record).await;
+    let (next, _) = tunnel::relay(edge, conn, up, &asker, in_force, struck, record).await;
     next
 }

@@ -11,7 +11,7 @@ use super::h1::{self, Caller, Intake, Left, Next};
 use super::shape::{Shaper, cut_action};
 use super::slot::InForce;
 use super::subject;
-use crate::decision::{Action, Cut, FaultRef, Protocol, Subject};
+use crate::decision::{Action, Cut, Decision, FaultRef, Protocol, Subject};
 use crate::http1::connection::{Conn, LARGE};
 use crate::http1::{self, Limits};
 use crate::net::socket;
@@ -45,14 +45,13 @@ pub(super) async fn upgraded(
         record.caller_left();
         return Next::Reset(ConnectionOutcome::Reset);
     }
-    let asker = Asker {
-        peer: caller.peer,
-        connection: caller.number,
-        head: intake.upgrade.take().map(|asked| asked.1),
-        health: intake.health,
+    let (head, asked) = match intake.upgrade.take() {
+        Some(upgrade) => (Some(upgrade.head), upgrade.in_force),
+        None => (None, caller.edge.shared.slot.get()),
     };
+    let asker = Asker { peer: caller.peer, connection: caller.number, head, health: intake.health };
     let edge = caller.edge.clone();
-    let (next, _) = relay(&edge, &mut caller.conn, up, &asker, struck, record).await;
+    let (next, _) = relay(&edge, &mut caller.conn, up, &asker, asked, struck, record).await;
     next
 }
 
@@ -134,16 +133,18 @@ pub(super) async fn relay(
     caller: &mut Conn,
     mut up: Conn,
     asker: &Asker,
+    asked: Arc<InForce>,
     struck: Option<Box<Struck>>,
     record: &mut Record,
 ) -> (Next, bool) {
     let silence = SILENCE.max(edge.shared.config.timeout.idle);
     let deadline = Deadline::new();
-    let mut current =
-        struck.as_ref().map_or_else(|| edge.shared.slot.get(), |struck| struck.in_force().clone());
+    // what was armed since the plan was asked is asked below
+    let mut current = asked;
     let mut known: Vec<Arc<Armed>> = current.plan.faults().to_vec();
     let mut grips: Vec<Grip> = struck.into_iter().map(Grip::new).collect();
     let (mut upward, mut downward, mut turn) = (Way::default(), Way::default(), false);
+    let mut broken = false;
     let (next, in_order) = loop {
         if let Some(next) = seize(edge, caller, &mut grips, record).await {
             break (next, false);
@@ -187,10 +188,19 @@ pub(super) async fn relay(
         match event {
             Event::Up(Moved::Bytes) | Event::Down(Moved::Bytes) => {}
             Event::Up(Moved::End) | Event::Down(Moved::End) => {
+                if broken && downward.ended {
+                    record.outcome(Origin::Upstream, Ending::Incomplete);
+                    break (Next::Reset(ConnectionOutcome::Error), false);
+                }
                 if upward.ended && downward.ended {
                     record.outcome(Origin::Upstream, Ending::Complete);
                     break (Next::Close(ConnectionOutcome::Ok), true);
                 }
+            }
+            // it takes no more, and what it said before is passed on first
+            Event::Up(Moved::ToBroke) if !downward.ended => {
+                upward.ended = true;
+                broken = true;
             }
             Event::Up(Moved::FromBroke) | Event::Down(Moved::ToBroke) => {
                 record.caller_left();
@@ -216,7 +226,9 @@ pub(super) async fn relay(
             }
             Event::Retired => {
                 current = edge.shared.slot.get();
-                grips.extend(asker.ask(edge, &current, &known).map(Grip::new));
+                grips.retain(|grip| !grip.struck.is_over());
+                let struck = asker.ask(edge, &current, &known);
+                grips.extend(struck.filter(|struck| acts_on_tunnels(&struck.decision)).map(Grip::new));
                 known = current.plan.faults().to_vec();
             }
             Event::Silent => {
@@ -230,10 +242,15 @@ pub(super) async fn relay(
     if matches!(next, Next::Reset(_)) {
         socket::reset(up.into_parts().0);
     }
-    if next == Next::Reset(ConnectionOutcome::Injected) {
+    if matches!(next, Next::Reset(ConnectionOutcome::Injected | ConnectionOutcome::Error)) {
         h1::settle(caller, &deadline).await;
     }
     (next, in_order)
+}
+
+/// Whether a decision does anything to a tunnel that is open already; if not, its place under `max` is free again.
+fn acts_on_tunnels(decision: &Decision) -> bool {
+    !decision.up.is_clean() || !decision.down.is_clean() || !decision.action.is_forward()
 }
 
 enum Event {

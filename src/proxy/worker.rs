@@ -86,6 +86,8 @@ impl Workers {
                 let tasks = tokio::task::LocalSet::new();
                 tasks.block_on(&runtime, work(number, inbox, telemetry.worker()));
                 drop(tasks);
+                // a look-up of a name that still blocks is not waited for
+                runtime.shutdown_background();
                 done.fetch_add(1, Ordering::Release);
             })?;
             workers.orders.push(orders);
