@@ -159,12 +159,13 @@ pub(super) async fn before(
     let edge = caller.edge.clone();
     let compact = intake.out.0.to_vec();
     intake.out = Lent(compact);
-    let delays = std::mem::take(&mut struck.decision.delays);
+    let mut delays = std::mem::take(&mut struck.decision.delays);
+    delays.shrink_to_fit();
     if !delays.is_empty() {
         match delay(&edge, &mut caller.conn, struck, &delays, record).await {
             Released::Over | Released::Healed => {}
             Released::Left(left) => return Some(left_while_held(caller, record, left, Origin::Client)),
-            Released::TooMany => return Some(too_many(caller, intake, record).await),
+            Released::TooMany => return Some(Box::pin(too_many(caller, intake, record)).await),
         }
     }
     match std::mem::take(&mut struck.decision.action) {
@@ -172,7 +173,7 @@ pub(super) async fn before(
         action if action_is_healed(&action, struck) => None,
         Action::Respond(by, answer) => {
             struck.hit(by, "respond", record);
-            Some(respond(caller, intake, struck, record, &answer).await)
+            Some(Box::pin(respond(caller, intake, struck, record, &answer)).await)
         }
         Action::Cut(by, cut) => {
             let next = cut_to_next(cut);
@@ -187,10 +188,10 @@ pub(super) async fn before(
         Action::Hang(by, wish) => {
             struck.hit(by, "hang", record);
             match hang(&edge, &mut caller.conn, struck, by, wish.time).await {
-                Released::Over => Some(end_hang(caller, intake, struck, record, wish).await),
+                Released::Over => Some(Box::pin(end_hang(caller, intake, struck, record, wish)).await),
                 Released::Healed => None,
                 Released::Left(left) => Some(left_while_held(caller, record, left, Origin::Injected)),
-                Released::TooMany => Some(too_many(caller, intake, record).await),
+                Released::TooMany => Some(Box::pin(too_many(caller, intake, record)).await),
             }
         }
         Action::Blackhole(by) => {
