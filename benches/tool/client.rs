@@ -2,6 +2,7 @@
 //! last one, and an open loop with time stamps. Standard library only: `rustc -O --edition 2024 client.rs`.
 //!
 //!     client ask   PORT PATH COUNT CONNECTIONS [FIELDS]   COUNT requests in all, one after another on each connection
+//!                                                         (a new one where the answer ends it)
 //!     client drain PORT PATH SECONDS CONNECTIONS          downloads for so long; prints the bytes
 //!     client pace  PORT PATH RATE SECONDS CONNECTIONS     open loop; prints a line per answer: µs from write to first byte
 //!
@@ -38,6 +39,12 @@ fn request(path: &str, fields: &str) -> Vec<u8> {
 
 /// Reads a head; returns the length of the body and how much of it came with the head.
 fn head(stream: &mut TcpStream, buffer: &mut [u8]) -> (u64, u64) {
+    let (length, have, _) = head_and_end(stream, buffer);
+    (length, have)
+}
+
+/// The same, and whether the connection ends after it.
+fn head_and_end(stream: &mut TcpStream, buffer: &mut [u8]) -> (u64, u64, bool) {
     let mut have = 0;
     loop {
         let read = stream.read(&mut buffer[have..]).expect("an answer in time");
@@ -47,7 +54,8 @@ fn head(stream: &mut TcpStream, buffer: &mut [u8]) -> (u64, u64) {
             let text = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
             assert!(text.starts_with("http/1.1 200"), "not a 200: {text}");
             let length = text.lines().find_map(|line| line.strip_prefix("content-length:")).expect("a length");
-            return (length.trim().parse().expect("a length"), (have - end - 4) as u64);
+            let ends = text.lines().any(|line| line == "connection: close");
+            return (length.trim().parse().expect("a length"), (have - end - 4) as u64, ends);
         }
     }
 }
@@ -70,10 +78,13 @@ fn ask(port: u16, path: &str, count: u64, connections: u64, fields: &str) {
             let (never, bytes) = (&never, &bytes);
             scope.spawn(move || {
                 let (mut stream, text, mut buffer) = (connect(port), request(path, fields), vec![0; 16384]);
-                for _ in 0..share {
+                for number in 0..share {
                     stream.write_all(&text).expect("write");
-                    let (length, have) = head(&mut stream, &mut buffer);
+                    let (length, have, ends) = head_and_end(&mut stream, &mut buffer);
                     rest(&mut stream, &mut buffer, length - have, never, bytes);
+                    if ends && number + 1 < share {
+                        stream = connect(port);
+                    }
                 }
             });
         }

@@ -175,13 +175,14 @@ pub(super) async fn before(
     let edge = caller.edge.clone();
     let compact = intake.out.0.to_vec();
     intake.out = Lent(compact);
-    let delays = std::mem::take(&mut struck.decision.delays);
+    let mut delays = std::mem::take(&mut struck.decision.delays);
+    delays.shrink_to_fit();
     let waited = !delays.is_empty();
     if waited {
         match delay(&edge, &mut caller.conn, struck, &delays, record).await {
             Released::Over | Released::Healed => {}
             Released::Left(left) => return Some(left_while_held(caller, record, left, Origin::Client)),
-            Released::TooMany => return Some(too_many(caller, intake, record, None).await),
+            Released::TooMany => return Some(Box::pin(too_many(caller, intake, record, None)).await),
         }
     }
     match std::mem::take(&mut struck.decision.action) {
@@ -190,7 +191,7 @@ pub(super) async fn before(
         action if waited && action_is_healed(&action, struck) => None,
         Action::Respond(by, answer) => {
             struck.hit(by, "respond", record);
-            Some(respond(caller, intake, struck, record, &answer).await)
+            Some(Box::pin(respond(caller, intake, struck, record, &answer)).await)
         }
         Action::Cut(by, cut) => {
             let next = cut_to_next(cut);
@@ -205,10 +206,10 @@ pub(super) async fn before(
         Action::Hang(by, wish) => {
             struck.hit(by, "hang", record);
             match hang(&edge, &mut caller.conn, struck, by, wish.time).await {
-                Released::Over => Some(end_hang(caller, intake, struck, record, wish, None).await),
+                Released::Over => Some(Box::pin(end_hang(caller, intake, struck, record, wish, None)).await),
                 Released::Healed => None,
                 Released::Left(left) => Some(left_while_held(caller, record, left, Origin::Injected)),
-                Released::TooMany => Some(too_many(caller, intake, record, None).await),
+                Released::TooMany => Some(Box::pin(too_many(caller, intake, record, None)).await),
             }
         }
         Action::Blackhole(by) => {

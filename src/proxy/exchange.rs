@@ -137,6 +137,7 @@ impl Struck {
         let Some(fault) = self.in_force.plan.fault(by) else { return };
         if !std::mem::replace(&mut self.hit[place], true) {
             fault.hit();
+            record.exchange.hits.reserve_exact(1); // a held request keeps it
             record.exchange.hits.push(Hit { fault: fault.name().clone(), action: action.into() });
         }
     }

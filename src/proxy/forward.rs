@@ -7,7 +7,7 @@ use super::act;
 use super::answer::{answer, answer_client_error, swallow};
 use super::deliver::deliver;
 use super::edge::EdgeHere;
-use super::exchange::Record;
+use super::exchange::{Record, Struck};
 use super::h1::{Caller, Intake, Left, Next};
 use super::reply::Trouble;
 use super::tunnel;
@@ -35,14 +35,7 @@ pub(super) async fn exchange(caller: &mut Caller, mut intake: Box<Intake>) -> Ne
     let edge = caller.edge.clone();
     let mut record = Record::begin(&edge, intake.method, intake.health);
     if !record.take_permit() {
-        let limit = edge.shared.config.max_in_flight;
-        let why = Trouble::new(
-            503,
-            "overload",
-            format!("edge `{}` has {limit} requests in flight", edge.shared.config.name),
-        );
-        let read = swallow(caller, &intake).await;
-        return answer(caller, &intake, &mut record, Origin::Internal, &why, read).await;
+        return Box::pin(overloaded(caller, &intake, &mut record)).await;
     }
     let mut struck = intake.struck.take();
     if let Some(struck) = &mut struck
@@ -50,30 +43,52 @@ pub(super) async fn exchange(caller: &mut Caller, mut intake: Box<Intake>) -> Ne
     {
         return next;
     }
+    // on the heap: neither an idle connection nor one that is held has room for it
+    Box::pin(carry(caller, &mut intake, &mut record, struck)).await
+}
+
+/// Refuses what is more than the edge takes at once.
+async fn overloaded(caller: &mut Caller, intake: &Intake, record: &mut Record) -> Next {
+    let edge = caller.edge.clone();
+    let limit = edge.shared.config.max_in_flight;
+    let why = Trouble::new(
+        503,
+        "overload",
+        format!("edge `{}` has {limit} requests in flight", edge.shared.config.name),
+    );
+    let read = swallow(caller, intake).await;
+    answer(caller, intake, record, Origin::Internal, &why, read).await
+}
+
+/// To the upstream and back.
+async fn carry(
+    caller: &mut Caller,
+    intake: &mut Intake,
+    record: &mut Record,
+    mut struck: Option<Box<Struck>>,
+) -> Next {
     // what of the body has come is checked before anybody is called
     let mut upload = Upload::new(intake.framing, intake.expect);
     if let Err(refused) = upload.begin(&mut caller.conn, &mut intake.out.0) {
-        return answer_client_error(caller, &intake, &mut record, refused).await;
+        return answer_client_error(caller, intake, record, refused).await;
     }
     let sent = if struck.is_some() { Instant::now() } else { record.exchange.began };
-    let mut up = match call(caller, &mut intake, &mut upload).await {
+    let mut up = match call(caller, intake, &mut upload).await {
         Ok(up) => up,
         Err(why) => {
             record.exchange.bytes_up = upload.payload;
-            return answer(caller, &intake, &mut record, Origin::Upstream, &why, upload.is_read()).await;
+            return answer(caller, intake, record, Origin::Upstream, &why, upload.is_read()).await;
         }
     };
-    let next = match receive(caller, &mut intake, &mut upload, &mut up).await {
+    let next = match receive(caller, intake, &mut upload, &mut up).await {
         Received::Final(answer) => {
-            deliver(caller, &mut intake, &mut record, &mut upload, up, &mut struck, answer, sent).await
+            deliver(caller, intake, record, &mut upload, up, &mut struck, answer, sent).await
         }
-        Received::Switched => {
-            Box::pin(tunnel::upgraded(caller, &mut intake, &mut record, up, struck.take())).await
-        }
+        Received::Switched => Box::pin(tunnel::upgraded(caller, intake, record, up, struck.take())).await,
         Received::Failed(why) => {
-            answer(caller, &intake, &mut record, Origin::Upstream, &why, upload.is_read()).await
+            answer(caller, intake, record, Origin::Upstream, &why, upload.is_read()).await
         }
-        Received::BadBody(refused) => answer_client_error(caller, &intake, &mut record, refused).await,
+        Received::BadBody(refused) => answer_client_error(caller, intake, record, refused).await,
         Received::Gone => {
             record.caller_left();
             record.ended = caller.left_at;
@@ -99,7 +114,7 @@ async fn call(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload) -> 
         let reused = pooled.is_some();
         let mut up = match pooled.take() {
             Some(up) => up,
-            None => connect(&edge, intake.upstream, &caller.deadline).await?,
+            None => Box::pin(connect(&edge, intake.upstream, &caller.deadline)).await?,
         };
         let out = &intake.out.0;
         let mut written = 0;

@@ -5,7 +5,6 @@
 
 use crate::http1::connection::Conn;
 use std::cell::{Cell, RefCell};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -61,14 +60,8 @@ impl Pool {
     }
 }
 
-/// Neither closed nor with a byte that nobody asked for. Costs no system call unless something happened.
+/// Neither closed nor with a byte that nobody asked for. Costs no system call unless something happened: without readiness
+/// `try_read` does not ask the system.
 fn is_idle(stream: &TcpStream) -> bool {
-    let mut cx = Context::from_waker(Waker::noop());
-    match stream.poll_read_ready(&mut cx) {
-        Poll::Pending => true,
-        Poll::Ready(Err(_)) => false,
-        Poll::Ready(Ok(())) => {
-            matches!(stream.try_read(&mut [0; 1]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
-        }
-    }
+    matches!(stream.try_read(&mut [0; 1]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
 }

@@ -9,6 +9,8 @@ use std::net::IpAddr;
 pub(super) struct Request<'s, 'h, 'b> {
     pub edge: &'s EdgeShared,
     pub head: &'s RequestHead<'h, 'b>,
+    /// The head's path: every fault asks for it.
+    pub path: &'s str,
     pub peer: IpAddr,
     pub connection: u64,
     pub health: bool,
@@ -22,7 +24,7 @@ impl Subject for Request<'_, '_, '_> {
         self.head.method
     }
     fn path(&self) -> &str {
-        self.head.path()
+        self.path
     }
     fn query(&self) -> Option<&str> {
         self.head.query()

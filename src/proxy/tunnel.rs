@@ -85,7 +85,7 @@ impl Asker {
                 let head = http1::parse_request(bytes, &mut slots, &Limits::default()).ok()??;
                 let (edge, peer, connection, health) =
                     (&*edge.shared, self.peer, self.connection, self.health);
-                ask(&subject::Request { edge, head: &head, peer, connection, health })
+                ask(&subject::Request { edge, head: &head, path: head.path(), peer, connection, health })
             }
         };
         Struck::new(decision, in_force.clone())

@@ -14,11 +14,14 @@ use crate::plan::Stage;
 use crate::proxy::subject;
 use crate::telemetry::{ConnectionOutcome, Ending, Method, Origin, Recorder, Telemetry};
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Poll, ready};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -84,7 +87,13 @@ impl Workers {
             let (telemetry, done) = (telemetry.clone(), workers.done.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
                 let tasks = tokio::task::LocalSet::new();
-                tasks.block_on(&runtime, work(number, inbox, telemetry.worker()));
+                // in a task: the future of a LocalSet is polled at every turn, whoever was woken
+                let work = tasks.spawn_local(work(number, inbox, telemetry.worker()));
+                if let Err(error) = tasks.block_on(&runtime, work)
+                    && let Ok(panic) = error.try_into_panic()
+                {
+                    std::panic::resume_unwind(panic);
+                }
                 drop(tasks);
                 // a look-up of a name that still blocks is not waited for
                 runtime.shutdown_background();
@@ -218,6 +227,16 @@ async fn ticking(edges: Edges, recorder: Rc<Recorder>) {
     }
 }
 
+/// Why no more is accepted for now.
+enum Accepting {
+    /// The edge is closed.
+    Over,
+    /// Another plan is in force.
+    Retired,
+    /// The system has no descriptor or no memory.
+    Failed(io::Error),
+}
+
 /// Accepts connections of one edge, and closes its listener for as long as a fault says so.
 async fn accepting(
     edge: Rc<EdgeHere>,
@@ -253,23 +272,32 @@ async fn accepting(
             _ => {}
         }
         let current = listener.borrow().clone();
-        let accepted = async {
-            match &current {
-                Some(listener) => listener.accept().await,
-                None => std::future::pending().await,
+        let mut over = pin!(closing.cancelled());
+        let mut retired = pin!(in_force.retired.cancelled());
+        // one wait for many connections
+        let event = poll_fn(|cx| {
+            if over.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Accepting::Over);
             }
-        };
-        tokio::select! {
-            biased;
-            () = closing.cancelled() => break,
-            () = in_force.retired.cancelled() => {}
-            accepted = accepted => match accepted {
-                Ok((stream, peer)) => take(&edge, stream, peer),
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(error) => {
-                    tracing::warn!("edge `{}` cannot accept: {error}", edge.shared.config.name);
-                    tokio::time::sleep(EXHAUSTED).await;
+            if retired.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Accepting::Retired);
+            }
+            let Some(listener) = &current else { return Poll::Pending };
+            loop {
+                match ready!(listener.poll_accept(cx)) {
+                    Ok((stream, peer)) => take(&edge, stream, peer),
+                    Err(error) if is_of_one_connection(&error) => {}
+                    Err(error) => return Poll::Ready(Accepting::Failed(error)),
                 }
+            }
+        })
+        .await;
+        match event {
+            Accepting::Over => break,
+            Accepting::Retired => {}
+            Accepting::Failed(error) => {
+                tracing::warn!("edge `{}` cannot accept: {error}", edge.shared.config.name);
+                tokio::time::sleep(EXHAUSTED).await;
             }
         }
     }
@@ -331,7 +359,8 @@ async fn serve(edge: Rc<EdgeHere>, stream: TcpStream, peer: SocketAddr, number: 
     let protocol = edge.shared.config.protocol;
     let peer = peer.ip().to_canonical();
     if protocol == Protocol::Tcp {
-        return tcp::serve(edge, stream, peer, number).await;
+        // on the heap: the connections of HTTP edges have no room for it
+        return Box::pin(tcp::serve(edge, stream, peer, number)).await;
     }
     if edge.shared.slot.load().plan.asks(Stage::Accept) {
         let in_force = edge.shared.slot.get();
