@@ -63,7 +63,7 @@ pub fn main(args: &Args, argv: Vec<String>) -> u8 {
     let waiting = Mutex::new(Some(bound));
     let running = Mutex::new(None);
     let code = in_runtime(async {
-        let mut signals = signals::stops()?;
+        let mut signals = signals::ends()?;
         Ok(run::execute(&plan, &[experiment], &mut signals, async |experiment, setting| {
             let standing = stage::bring_up(experiment, setting)?;
             let at = |name: &str| {

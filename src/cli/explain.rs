@@ -174,7 +174,7 @@ impl<'a> Asked<'a> {
         };
         let field = |line: &String| {
             let (name, value) = line.split_once(':').unwrap_or((line, ""));
-            (name.trim().to_owned(), value.trim().replace("{n}", &n.to_string()))
+            (name.trim().to_owned(), value.trim().replace("%n", &n.to_string()))
         };
         Self { edge, method, path, query, headers: args.headers.iter().map(field).collect(), n }
     }

@@ -169,7 +169,7 @@ fn run_files(args: run::Args, argv: Vec<String>) -> u8 {
     let flags = loading::Flags::of(&plan.set, &plan.upstream, plan.seed);
     let Some(experiments) = flags.load_all(&files, plan.quiet) else { return USAGE };
     in_runtime(async {
-        let mut signals = signals::stops()?;
+        let mut signals = signals::ends()?;
         let before = std::cell::RefCell::new(None::<Arc<stage::Standing>>);
         Ok(run::execute(&plan, &experiments, &mut signals, async |experiment, setting| {
             // the kill switch latches over all runs of a folder

@@ -38,6 +38,7 @@ pub struct Args {
 
 /// What every long-lived command is told.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "While it serves")]
 pub struct Live {
     /// The admin address, or `none`
     #[arg(long, value_name = "ADDR", env = "BROWNOUT_ADMIN")]
@@ -152,11 +153,14 @@ async fn attend(
     let mut halt = signals::halt()?;
     let mut events = standing.subscribe();
     let mut guards = watch_rails(standing, &guardrails);
+    let mut text = file.and_then(|(path, _)| std::fs::read(path).ok()).unwrap_or_default();
     let (changed, mut changes) = mpsc::channel(1);
     let _watcher = file.and_then(|(path, _)| watch(path, changed));
     let mut beat = tokio::time::interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let stop_file = live.state.join("halt");
+    // so that `touch` works when it has to
+    let _ = std::fs::create_dir_all(&live.state);
+    standing.control.watch_halt_file(live.state.join("halt"));
     loop {
         tokio::select! {
             stop = stops.recv() => {
@@ -166,18 +170,27 @@ async fn attend(
                 break;
             }
             _ = hangup.recv() => guards = reload(standing, live, lives, file).unwrap_or(guards),
-            Some(()) = changes.recv() => guards = reload(standing, live, lives, file).unwrap_or(guards),
+            // reading a file is an event of its folder too: only other words are another file
+            Some(()) = changes.recv() => if let Some(now) = file.and_then(|(path, _)| std::fs::read(path).ok()) && now != text {
+                text = now;
+                guards = reload(standing, live, lives, file).unwrap_or(guards);
+            },
             _ = halt.recv() => {
                 standing.control.halt();
                 eprintln!("SIGUSR1: everything is healed and stays so until `brownout halt --lift`");
             }
             Some(event) = events.recv() => {
-                if let Event::Window(window) = &event.event {
-                    guards.take(event.t, window);
+                match &event.event {
+                    Event::Window(window) => guards.take(event.t, window),
+                    Event::Armed { fault, owner, .. } if !live.quiet => eprintln!("armed: {fault} (by {owner})"),
+                    Event::Healed { fault, why, matched, hits, .. } if !live.quiet => {
+                        eprintln!("healed: {fault} ({why}; {matched} matched, {hits} hit)");
+                    }
+                    _ => {}
                 }
             }
             _ = beat.tick() => {
-                if !standing.control.is_halted() && stop_file.exists() {
+                if let Some(stop_file) = standing.control.halts_by_file() {
                     standing.control.halt();
                     eprintln!("{} is there: everything is healed and stays so until `brownout halt --lift`", stop_file.display());
                 }

@@ -9,9 +9,12 @@ use tokio::sync::mpsc::{Receiver, channel};
 /// # Errors
 /// When the system gives no handler.
 pub(super) fn stops() -> std::io::Result<Receiver<Stop>> {
+    all(&[(SignalKind::interrupt(), Stop::Interrupt), (SignalKind::terminate(), Stop::Terminate)])
+}
+
+fn all(signals: &[(SignalKind, Stop)]) -> std::io::Result<Receiver<Stop>> {
     let (sender, receiver) = channel(4);
-    let signals = [(SignalKind::interrupt(), Stop::Interrupt), (SignalKind::terminate(), Stop::Terminate)];
-    for (kind, stop) in signals {
+    for &(kind, stop) in signals {
         let mut signal = signal(kind)?;
         let sender = sender.clone();
         tokio::spawn(async move {
@@ -23,6 +26,18 @@ pub(super) fn stops() -> std::io::Result<Receiver<Stop>> {
         });
     }
     Ok(receiver)
+}
+
+/// The same, and SIGHUP as SIGTERM: a run whose terminal is gone.
+///
+/// # Errors
+/// When the system gives no handler.
+pub(super) fn ends() -> std::io::Result<Receiver<Stop>> {
+    all(&[
+        (SignalKind::interrupt(), Stop::Interrupt),
+        (SignalKind::terminate(), Stop::Terminate),
+        (SignalKind::hangup(), Stop::Terminate),
+    ])
 }
 
 /// SIGHUP: read the file again.

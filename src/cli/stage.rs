@@ -17,6 +17,18 @@ use tokio::sync::mpsc::Receiver;
 /// Where the admin address is if nobody says.
 pub const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8475);
 
+/// How often the halt file is looked for.
+const HALT_BEAT: Duration = Duration::from_millis(50);
+
+/// The folder in which a file `halt` heals everything.
+#[must_use]
+pub fn state_folder() -> std::path::PathBuf {
+    std::env::var_os("BROWNOUT_STATE")
+        .filter(|path| !path.is_empty())
+        .unwrap_or_else(|| ".brownout".into())
+        .into()
+}
+
 /// How long what is under way has at the end.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -143,7 +155,7 @@ pub fn bring_up(experiment: &Experiment, setting: &Setting) -> Result<Standing, 
             return Err(StartError { exit: Exit::Environment, text });
         }
     }
-    standing.listen_to_the_kill_switch();
+    standing.listen_to_the_kill_switch(&state_folder());
     standing.telemetry.start_clock();
     Ok(standing)
 }
@@ -157,14 +169,23 @@ impl Standing {
         self.admin.and_then(|admin| opens_the_door(edges, admin)).map_or(Ok(()), Err)
     }
 
-    /// SIGUSR1 heals everything. Where nobody gives signals, there is still the API.
-    fn listen_to_the_kill_switch(&self) {
+    /// SIGUSR1 heals everything, and so does the file `halt` in the state folder. Where nobody gives signals, there is still
+    /// the API.
+    fn listen_to_the_kill_switch(&self, state: &std::path::Path) {
+        self.control.watch_halt_file(state.join("halt"));
         let Ok(mut switch) = signals::halt() else { return };
         let control = Arc::downgrade(&self.control);
         tokio::spawn(async move {
-            while switch.recv().await.is_some() {
+            let mut beat = tokio::time::interval(HALT_BEAT);
+            loop {
+                let told = tokio::select! {
+                    told = switch.recv() => told.is_some(),
+                    _ = beat.tick() => false,
+                };
                 let Some(control) = control.upgrade() else { return };
-                control.halt();
+                if told || control.halts_by_file().is_some() {
+                    control.halt();
+                }
             }
         });
     }

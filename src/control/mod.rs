@@ -23,6 +23,7 @@ use clock::keep;
 use descriptors::share_descriptors;
 use plans::{publish, take_out};
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -53,6 +54,7 @@ struct State {
     /// Ended by their time or by a guardrail: armed again only if the file says something else of them.
     ended: HashSet<Name>,
     halted: bool,
+    halt_file: Option<PathBuf>,
     stopped: bool,
 }
 
@@ -273,7 +275,24 @@ impl Control {
 
     /// Lifts the kill switch.
     pub fn lift(&self) {
-        lock(&self.state).halted = false;
+        let mut state = lock(&self.state);
+        if let Some(file) = &state.halt_file {
+            let _ = std::fs::remove_file(file);
+        }
+        state.halted = false;
+    }
+
+    /// A file that halts everything as long as it is there; lifting takes it away.
+    pub fn watch_halt_file(&self, file: PathBuf) {
+        lock(&self.state).halt_file = Some(file);
+        self.changed.notify_all();
+    }
+
+    /// The file that halts everything, if it is there and nothing is halted yet.
+    #[must_use]
+    pub fn halts_by_file(&self) -> Option<PathBuf> {
+        let state = lock(&self.state);
+        state.halt_file.clone().filter(|file| !state.halted && file.exists())
     }
 
     /// Whether the kill switch is on.

@@ -114,7 +114,7 @@ pub(crate) fn read(table: &Reader<'_>, around: &Surroundings, problems: &mut Pro
     })
 }
 
-/// The actions in the order in which the table of the reference has them.
+/// The actions in the order in which the file has them: the first that takes an exchange wins.
 fn actions(
     table: &Reader<'_>,
     protocols: &[Protocol],
@@ -127,7 +127,12 @@ fn actions(
         ("drop", cut(table, problems).map(Fault::Drop)),
         ("respond", respond(table, problems).map(Fault::Respond)),
     ];
-    all.into_iter().filter_map(|(key, action)| Some((key, action?))).collect()
+    let mut actions: Vec<_> = all.into_iter().filter_map(|(key, action)| Some((key, action?))).collect();
+    actions.sort_by_key(|(key, _)| {
+        let place = table.key_place(key);
+        (place.source, place.start)
+    });
+    actions
 }
 
 fn latency(table: &Reader<'_>, around: &Surroundings, problems: &mut Problems) -> Option<Latency> {

@@ -159,10 +159,14 @@ pub(super) async fn hang(
     struck: &Struck,
     by: FaultRef,
     time: Option<Duration>,
+    record: &mut Record,
 ) -> Released {
-    let at = time.map(|time| Instant::now() + time);
+    let begun = Instant::now();
+    let at = time.map(|time| begun + time);
     let in_force = struck.in_force().clone();
-    hold(edge, conn, &in_force, || if struck.is_healed(by) { Err(()) } else { Ok(at) }).await
+    let released = hold(edge, conn, &in_force, || if struck.is_healed(by) { Err(()) } else { Ok(at) }).await;
+    record.exchange.waited += begun.elapsed();
+    released
 }
 
 /// What is done before the upstream is called; `None`: go on to it.
@@ -205,7 +209,7 @@ pub(super) async fn before(
         }
         Action::Hang(by, wish) => {
             struck.hit(by, "hang", record);
-            match hang(&edge, &mut caller.conn, struck, by, wish.time).await {
+            match hang(&edge, &mut caller.conn, struck, by, wish.time, record).await {
                 Released::Over => Some(Box::pin(end_hang(caller, intake, struck, record, wish, None)).await),
                 Released::Healed => None,
                 Released::Left(left) => Some(left_while_held(caller, record, left, Origin::Injected)),
@@ -215,7 +219,7 @@ pub(super) async fn before(
         Action::Blackhole(by) => {
             struck.hit(by, "blackhole", record);
             record.outcome(Origin::Injected, Ending::Unanswered);
-            match hang(&edge, &mut caller.conn, struck, by, None).await {
+            match hang(&edge, &mut caller.conn, struck, by, None, record).await {
                 Released::Left(left) => Some(left_while_held(caller, record, left, Origin::Injected)),
                 _ => Some(Next::Close(ConnectionOutcome::Injected)),
             }

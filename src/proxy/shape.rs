@@ -87,7 +87,7 @@ async fn after(
         && !struck.is_healed(by)
     {
         struck.hit(by, "hang", record);
-        match act::hang(&edge, &mut caller.conn, struck, by, wish.time).await {
+        match act::hang(&edge, &mut caller.conn, struck, by, wish.time, record).await {
             Released::Over => {
                 return Some(
                     act::end_hang(caller, intake, struck, record, wish, Some(upload.is_read())).await,
@@ -132,7 +132,7 @@ async fn hang_at_body(
     let struck = struck.as_deref_mut()?;
     let (by, _, wish) = struck.decision.after.hang?;
     let edge = caller.edge.clone();
-    match act::hang(&edge, &mut caller.conn, struck, by, wish.time).await {
+    match act::hang(&edge, &mut caller.conn, struck, by, wish.time, record).await {
         Released::Healed => None,
         Released::Over => Some(Delivered::Cut(match wish.then {
             Then::Cut(cut) => cut,

@@ -68,7 +68,7 @@ async fn carry(edge: &Rc<EdgeHere>, conn: &mut Conn, peer: IpAddr, number: u64, 
                 Action::Hang(by, wish) if !struck.is_healed(by) => {
                     origin = Origin::Injected;
                     struck.hit(by, "hang", record);
-                    released = act::hang(edge, conn, struck, by, wish.time).await;
+                    released = act::hang(edge, conn, struck, by, wish.time, record).await;
                     if released == Released::Over {
                         record.outcome(Origin::Injected, Ending::Unanswered);
                         return cut_to_next(match wish.then {
@@ -80,7 +80,7 @@ async fn carry(edge: &Rc<EdgeHere>, conn: &mut Conn, peer: IpAddr, number: u64, 
                 Action::Blackhole(by) if !struck.is_healed(by) => {
                     origin = Origin::Injected;
                     struck.hit(by, "blackhole", record);
-                    released = act::hang(edge, conn, struck, by, None).await;
+                    released = act::hang(edge, conn, struck, by, None, record).await;
                     if released == Released::Healed {
                         record.outcome(Origin::Injected, Ending::Unanswered);
                         return Next::Close(ConnectionOutcome::Injected);
@@ -94,6 +94,7 @@ async fn carry(edge: &Rc<EdgeHere>, conn: &mut Conn, peer: IpAddr, number: u64, 
             Released::Left(left) => {
                 record.outcome(origin, Ending::CallerLeft);
                 return match left {
+                    Left::Fin if origin == Origin::Injected => Next::Close(ConnectionOutcome::Injected),
                     Left::Fin => Next::Close(ConnectionOutcome::Ok),
                     Left::Reset => Next::Reset(ConnectionOutcome::Reset),
                 };

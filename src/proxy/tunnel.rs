@@ -287,7 +287,7 @@ async fn seize(
             continue;
         }
         struck.hit(by, name, record);
-        let released = act::hang(edge, caller, struck, by, time).await;
+        let released = act::hang(edge, caller, struck, by, time, record).await;
         match released {
             Released::Healed if name == "blackhole" => {
                 record.outcome(Origin::Injected, Ending::Incomplete);

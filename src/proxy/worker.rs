@@ -391,7 +391,7 @@ async fn at_accept(edge: Rc<EdgeHere>, stream: TcpStream, mut struck: Box<Struck
         }
         Action::Blackhole(by) => {
             struck.hit(by, "blackhole", &mut record);
-            act::hang(&edge, &mut conn, &struck, by, None).await;
+            act::hang(&edge, &mut conn, &struck, by, None, &mut record).await;
         }
         _ => {}
     }
