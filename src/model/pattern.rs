@@ -62,6 +62,12 @@ impl PathPattern {
         Ok(Self { prefix, kind: Kind::Glob(matcher), segments })
     }
 
+    /// What every path that matches begins with.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Whether a path (without its query) matches.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {

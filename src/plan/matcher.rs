@@ -39,6 +39,14 @@ impl Matcher {
         })
     }
 
+    /// What the path of every request that is struck begins with, where there is one such beginning.
+    pub(super) fn path_prefix(&self) -> &str {
+        match self.wanted.as_ref().map(|one| one.paths.as_slice()) {
+            Some([path]) => path.prefix(),
+            _ => "",
+        }
+    }
+
     pub(super) fn names_segment(&self, name: &str) -> bool {
         self.wanted.as_ref().is_some_and(|one| one.paths.iter().any(|path| path.names(name)))
     }

@@ -22,9 +22,34 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Plan {
     faults: Vec<Arc<Armed>>,
+    /// For each fault, side by side: faults that do not match cost next to nothing, however many there are.
+    gates: Vec<Gate>,
     at_accept: bool,
     on_exchange: bool,
     refuses: Option<FaultRef>,
+}
+
+/// The beginning of the path that a fault wants.
+#[derive(Debug)]
+struct Gate {
+    prefix: [u8; Self::LONGEST],
+    length: u8,
+}
+
+impl Gate {
+    const LONGEST: usize = 31;
+
+    fn new(prefix: &str) -> Self {
+        let length = prefix.len().min(Self::LONGEST);
+        let mut gate = Self { prefix: [0; Self::LONGEST], length: length as u8 };
+        gate.prefix[..length].copy_from_slice(&prefix.as_bytes()[..length]);
+        gate
+    }
+
+    /// Whether a path begins as the fault wants.
+    fn lets(&self, path: &[u8]) -> bool {
+        path.starts_with(&self.prefix[..usize::from(self.length)])
+    }
 }
 
 /// One fault in force: its compiled rule, and what it has done since it was armed.
@@ -241,7 +266,8 @@ impl Plan {
         let on_exchange = faults
             .iter()
             .any(|fault| !fault.rule.at_accept && fault.rule.actions.iter().any(|action| !action.refuses()));
-        Self { faults, at_accept, on_exchange, refuses }
+        let gates = faults.iter().map(|fault| Gate::new(fault.rule.matcher.path_prefix())).collect();
+        Self { faults, gates, at_accept, on_exchange, refuses }
     }
 
     /// The faults.
@@ -288,7 +314,12 @@ impl Plan {
     ) -> Decision {
         let mut decision = Decision::default();
         let protocol = subject.protocol();
-        for (place, fault) in self.faults.iter().enumerate() {
+        let path = if protocol == Protocol::Http { Some(subject.path().as_bytes()) } else { None };
+        for (place, (fault, gate)) in self.faults.iter().zip(&self.gates).enumerate() {
+            // a connection that was only accepted has no path yet
+            if stage == Stage::Exchange && path.is_some_and(|path| !gate.lets(path)) {
+                continue;
+            }
             let rule = &*fault.rule;
             let here = match protocol {
                 Protocol::Http => rule.at_accept == (stage == Stage::Accept),

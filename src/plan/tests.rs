@@ -214,6 +214,25 @@ fn who_is_matched() {
 }
 
 #[test]
+fn long_beginnings_of_paths_are_compared_to_their_end() {
+    let long = format!("/{}", "größer/".repeat(9));
+    let by = |path: String| Who {
+        matches: Some(Match { path: vec![path], ..Match::default() }),
+        ..Who::default()
+    };
+    for (path, asked, struck) in [
+        (long.clone(), long.clone(), true),
+        (long.clone(), long[..long.len() - 1].to_owned(), false),
+        (format!("{long}**"), format!("{long}x/y"), true),
+        (format!("{long}a/*"), format!("{long}a/b"), true),
+        (format!("{long}a/*"), format!("{long}b/b"), false),
+    ] {
+        let plan = plan(1, &[rule("f", by(path.clone()), vec![latency(1)])]);
+        assert_eq!(!hits(&plan, [Ask::get(&asked)]).is_empty(), struck, "{path} {asked}");
+    }
+}
+
+#[test]
 fn health_is_spared_unless_meant() {
     let health = || [Ask { health: true, ..Ask::get("/healthz") }];
     let by_path = Match { path: vec!["/healthz".into()], ..Match::default() };
