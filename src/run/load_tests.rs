@@ -133,15 +133,23 @@ async fn one_that_is_not_answered_in_time_is_given_up_with_a_plain_fin() {
     assert!(counts.timed_out >= 3 && counts.timed_out <= counts.sent, "{counts:?}");
 }
 
+/// Waits until it is so, and not for ever.
+async fn until(so: impl Fn() -> bool) {
+    let waiting = async {
+        while !so() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap();
+}
+
 #[tokio::test]
 async fn arrivals_go_on_when_nobody_answers_and_those_beyond_the_bound_are_shed() {
     let (address, mut seen) = serve(false).await;
     let mut load = load(1_000.0);
     load.max_in_flight = 3;
     let (mut running, told) = begin(load, address);
-    while told.lock().unwrap().last().is_none_or(|counts| counts.shed < 10) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until(|| told.lock().unwrap().last().is_some_and(|counts| counts.shed >= 10)).await;
     running.stop();
     let counts = running.ended().await.unwrap();
     assert_eq!((counts.sent, counts.timed_out), (3, 0), "it stops though its timeout is a minute");
@@ -156,9 +164,7 @@ async fn arrivals_go_on_when_nobody_answers_and_those_beyond_the_bound_are_shed(
 async fn nobody_there_is_no_reason_to_stop() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let (mut running, told) = begin(load(200.0), free);
-    while told.lock().unwrap().last().is_none_or(|counts| counts.sent < 20) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until(|| told.lock().unwrap().last().is_some_and(|counts| counts.sent >= 20)).await;
     drop(told);
     running.stop();
     assert!(running.ended().await.unwrap().sent >= 20);
