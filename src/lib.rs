@@ -9,7 +9,7 @@
 //! **journal**, **report**. **origin**: whose doing an outcome is: client, upstream, injected or internal.
 //!
 //! # Layers
-//! `cli → api · run · demo · report → control → proxy → http1 · net · telemetry → plan → model → fault → decision → units ·
+//! `cli → api · run · demo · report → control → proxy · supervise → http1 · net · telemetry → plan → model → fault → decision → units ·
 //! problem`: left may import right, never the reverse; `tests/layers.rs` keeps it.
 
 pub mod api;
@@ -26,5 +26,6 @@ pub mod problem;
 pub mod proxy;
 pub mod report;
 pub mod run;
+pub mod supervise;
 pub mod telemetry;
 pub mod units;

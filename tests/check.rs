@@ -259,7 +259,7 @@ fn a_whole_experiment_reads_as_it_is_written() {
     assert_eq!(cut.actions[0], Fault::Drop(Drop { how: How::Reset, at: DropAt::AfterBytes(1024) }));
     let Fault::Respond(respond) = &answered.actions[0] else { panic!() };
     assert_eq!((respond.answer.status, respond.answer.headers.len(), respond.after_upstream), (503, 3, true));
-    let keys: Vec<String> = x.expects[0].checks.iter().map(|check| check.metric.key()).collect();
+    let keys: Vec<String> = edge_checks(&x.expects[0]).iter().map(|check| check.metric.key()).collect();
     assert_eq!(
         keys,
         ["success_rate", "p99", "p999", "status_rate.503", "status_rate.5xx", "rate", "in_flight"]
@@ -309,7 +309,7 @@ fn flags_replace_what_the_file_says() {
     assert_eq!(x.edges[1].timeout.idle, Duration::from_secs(60));
     assert_eq!(x.faults[0].who.percent.get(), 5.0);
     assert_eq!(x.guardrails[0].lasts, Duration::from_secs(3));
-    assert_eq!(x.expects[0].checks.len(), 8);
+    assert_eq!(edge_checks(&x.expects[0]).len(), 8);
 }
 
 #[test]
@@ -441,5 +441,12 @@ proptest! {
     fn any_flag_never_breaks_the_reader(key in "(run|edge|fault|\\PC)?[.a-z\"' 0-9]{0,12}\\PC?", value in "\\PC{0,12}") {
         let overrides = Overrides { set: vec![(key, value.clone())], upstream: vec![(None, value)], ..Overrides::default() };
         is_sound(parse_file(Path::new("experiments/first.toml"), &overrides));
+    }
+}
+
+fn edge_checks(expectation: &brownout::model::Expectation) -> &[brownout::model::Check] {
+    match &expectation.on {
+        brownout::model::On::Edge { checks, .. } => checks,
+        other => panic!("{other:?}"),
     }
 }

@@ -9,7 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["api", "run", "demo", "report"],
     &["control"],
-    &["proxy"],
+    &["proxy", "supervise"],
     &["http1", "net", "telemetry"],
     &["plan"],
     &["model"],
@@ -25,6 +25,11 @@ const BESIDE: &[(&str, &str, &str)] = &[("run", "report", "a run ends in its rep
 const KNOWS_ONLY: &[(&str, &[&str], &str)] = &[
     ("http1", &[], "a codec that is fuzzed and compared by itself"),
     ("net", &[], "sockets and time, whatever they are used for"),
+    (
+        "supervise",
+        &["telemetry", "model", "units"],
+        "processes and what must be undone: nothing of edges, phases and experiments",
+    ),
     (
         "demo",
         &["decision"],

@@ -128,12 +128,14 @@ fn parse(table: Value, edges: &[EdgeStatus]) -> Result<(FaultRule, Option<Ttl>),
     let rule = FaultRule {
         name: table["name"].as_str().unwrap_or("by hand").parse()?,
         edges: vec![place],
+        services: Vec::new(),
         who: Who::default(),
         when: When::default(),
         armed: true,
         ttl,
         optional: false,
         actions: Vec::new(),
+        deeds: Vec::new(),
         line: 0,
     };
     Ok((rule, ttl))

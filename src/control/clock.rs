@@ -63,7 +63,12 @@ impl Control {
                 .filter(|(edge, _)| edges.contains(&edge.config.name))
                 .map(|(edge, _)| edge.id.0)
                 .collect();
-            self.telemetry.publish(Event::Armed { fault, edges, owner: owner.as_str().to_owned() });
+            self.telemetry.publish(Event::Armed {
+                fault,
+                edges,
+                services: Vec::new(),
+                owner: owner.as_str().to_owned(),
+            });
         }
         next
     }

@@ -4,7 +4,7 @@ use super::fault::Surroundings;
 use super::keys::{quantile, status_set};
 use super::reader::Reader;
 use super::tree::Node;
-use super::{Check, Expectation, Guardrail, Metric, Phase, Phases};
+use super::{Check, Expectation, Guardrail, Metric, On, Phase, Phases};
 use crate::decision::Protocol;
 use crate::problem::{Place, Problem, Problems};
 use crate::units::{Comparison, Name, Op, Span, Unit};
@@ -29,9 +29,8 @@ pub(crate) fn expectation(
     let judged = judged_phases(table, phases, problems);
     Some(Expectation {
         name: name(table, &checks)?,
-        edge: edge?,
+        on: On::Edge { edge: edge?, checks },
         phases: judged,
-        checks,
         include_injected: table.flag_or_default("include_injected"),
         baseline: table.flag_or_default("baseline"),
         line: problems.line_column(table.place).0,

@@ -101,6 +101,7 @@ pub(crate) fn read(table: &Reader<'_>, around: &Surroundings, problems: &mut Pro
     Some(FaultRule {
         name: table.parsed("name")?,
         edges: edges.into_iter().map(|(index, _)| index).collect(),
+        services: Vec::new(),
         who,
         when,
         armed: table.flag_or_default("armed"),
@@ -110,6 +111,7 @@ pub(crate) fn read(table: &Reader<'_>, around: &Surroundings, problems: &mut Pro
         }),
         optional: table.flag_or_default("optional"),
         actions: actions.into_iter().map(|(_, action)| action).collect(),
+        deeds: Vec::new(),
         line: problems.line_column(table.place).0,
     })
 }

@@ -167,6 +167,7 @@ fn read(
         title: top.text("title").map(str::to_owned),
         seed: overrides.seed.or_else(|| top.integer("seed")),
         run,
+        services: Vec::new(),
         edges: sound.into_iter().map(|placed| placed.edge).collect(),
         load: match load {
             Some(load) => Some(load?),

@@ -17,6 +17,7 @@ mod reader;
 mod reference;
 mod safety;
 mod schema;
+mod service;
 mod syntax;
 mod traffic;
 mod tree;
@@ -27,6 +28,7 @@ pub use load::{FaultSource, Loaded, load, parse, parse_fault};
 pub use overrides::{Lookup, Overrides};
 pub use reference::reference;
 pub use schema::schema;
+pub use service::*;
 
 use crate::decision::Protocol;
 use crate::fault::Fault;
@@ -47,6 +49,8 @@ pub struct Experiment {
     pub seed: Option<u64>,
     /// The phases.
     pub run: Phases,
+    /// The processes that Brownout supervises, and those it only knows by name.
+    pub services: Vec<Service>,
     /// The edges, at least one.
     pub edges: Vec<Edge>,
     /// The built-in load.
@@ -249,8 +253,10 @@ pub struct LoadRequest {
 pub struct FaultRule {
     /// Its name, unique in the file.
     pub name: Name,
-    /// The edges it stands on, by their place in the file.
+    /// The edges it stands on, by their place in the file; none if it is about services.
     pub edges: Vec<usize>,
+    /// The services it is about, by their names; none if it stands on edges.
+    pub services: Vec<Name>,
     /// Whom it strikes.
     pub who: Who,
     /// When.
@@ -261,8 +267,10 @@ pub struct FaultRule {
     pub ttl: Option<Ttl>,
     /// A run without a hit of this fault is not vacuous.
     pub optional: bool,
-    /// What it does; at least one.
+    /// What it does to exchanges; at least one, or one deed.
     pub actions: Vec<Fault>,
+    /// What it does to services.
+    pub deeds: Vec<Deed>,
     /// Its first line in the file; 0 if it came from flags or the API.
     pub line: usize,
 }
@@ -377,6 +385,8 @@ pub struct Schedule {
     pub every: Option<Duration>,
     /// Not all at once.
     pub ramp: Option<Ramp>,
+    /// Counted from a moment in the life of a service, instead of from the arming; each such moment arms anew.
+    pub since: Option<Since>,
 }
 
 /// What grows from nothing to all of it.
@@ -408,15 +418,20 @@ pub enum Phase {
     Warmup = 1,
     /// No faults.
     Baseline = 2,
+    /// Services are being changed as the faults ask; not judged.
+    Apply = 3,
     /// Faults are on.
-    Fault = 3,
+    Fault = 4,
+    /// Services are being put back as they were; not judged.
+    Restore = 5,
     /// Faults are off again.
-    Recovery = 4,
+    Recovery = 6,
 }
 
 impl Phase {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Idle, Self::Warmup, Self::Baseline, Self::Fault, Self::Recovery];
+    pub const ALL: [Self; 7] =
+        [Self::Idle, Self::Warmup, Self::Baseline, Self::Apply, Self::Fault, Self::Restore, Self::Recovery];
 
     /// As files and reports write it.
     #[must_use]
@@ -425,7 +440,9 @@ impl Phase {
             Self::Idle => "idle",
             Self::Warmup => "warmup",
             Self::Baseline => "baseline",
+            Self::Apply => "apply",
             Self::Fault => "fault",
+            Self::Restore => "restore",
             Self::Recovery => "recovery",
         }
     }
@@ -435,25 +452,6 @@ impl Phase {
     pub fn from_u8(number: u8) -> Self {
         Self::ALL.get(usize::from(number)).copied().unwrap_or(Self::Idle)
     }
-}
-
-/// What must hold on an edge.
-#[derive(Clone, Debug)]
-pub struct Expectation {
-    /// Its name.
-    pub name: Name,
-    /// The edge, by its place in the file.
-    pub edge: usize,
-    /// In which phases (default: fault).
-    pub phases: Vec<Phase>,
-    /// Each key is one check.
-    pub checks: Vec<Check>,
-    /// What Brownout did itself counts too.
-    pub include_injected: bool,
-    /// Is also checked on the baseline.
-    pub baseline: bool,
-    /// Its first line.
-    pub line: usize,
 }
 
 /// One key of an expectation or guardrail.

@@ -221,10 +221,11 @@ fn hides_behind_itself(fault: &FaultRule, experiment: &Experiment) -> bool {
     let same = |edge: &usize| fault.edges.contains(edge);
     !experiment.expects.is_empty()
         && !fault.edges.is_empty()
-        && experiment
-            .expects
-            .iter()
-            .all(|e| same(&e.edge) && !e.include_injected && !e.phases.contains(&Phase::Recovery))
+        && experiment.expects.iter().all(|e| {
+            e.edge().is_some_and(|edge| same(&edge))
+                && !e.include_injected
+                && !e.phases.contains(&Phase::Recovery)
+        })
 }
 
 /// Where things stand, for what is found out late.

@@ -87,7 +87,7 @@ fn schedule(table: &Reader<'_>, phase: Option<Duration>, problems: &mut Problems
             );
         }
     }
-    Some(Schedule { from, lasts, every, ramp: ramp.map(|(ramp, _)| ramp) })
+    Some(Schedule { from, lasts, every, ramp: ramp.map(|(ramp, _)| ramp), since: None })
 }
 
 fn timeline(table: &Reader<'_>, phase: Option<Duration>, problems: &mut Problems) -> Vec<At> {

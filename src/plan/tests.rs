@@ -70,12 +70,14 @@ fn rule(name: &str, who: Who, actions: Vec<Fault>) -> FaultRule {
     FaultRule {
         name: name.parse().unwrap(),
         edges: vec![0],
+        services: vec![],
         who,
         when: When::default(),
         armed: true,
         ttl: None,
         optional: false,
         actions,
+        deeds: vec![],
         line: 0,
     }
 }

@@ -67,7 +67,12 @@ mod tests {
             at: vec![],
         };
         let again = When {
-            schedule: Some(Schedule { from: s(5), lasts: Some(s(2)), every: Some(s(10)), ramp: None }),
+            schedule: Some(Schedule {
+                from: s(5),
+                lasts: Some(s(2)),
+                every: Some(s(10)),
+                ..Schedule::default()
+            }),
             at: vec![],
         };
         let listed = When {
@@ -101,7 +106,12 @@ mod tests {
     #[test]
     fn every_reading_leads_on() {
         let again = When {
-            schedule: Some(Schedule { from: s(3), lasts: Some(s(2)), every: Some(s(7)), ramp: None }),
+            schedule: Some(Schedule {
+                from: s(3),
+                lasts: Some(s(2)),
+                every: Some(s(7)),
+                ..Schedule::default()
+            }),
             at: vec![],
         };
         let (mut now, mut on) = (Duration::ZERO, Duration::ZERO);

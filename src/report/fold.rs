@@ -190,7 +190,12 @@ impl Fold {
                 self.enter(Phase::Idle, t);
                 self.finished = true;
             }
-            Event::Struck { .. } | Event::Unwritten { .. } => {}
+            Event::Service { .. }
+            | Event::Deed { .. }
+            | Event::Undone { .. }
+            | Event::Probe { .. }
+            | Event::Struck { .. }
+            | Event::Unwritten { .. } => {}
         }
     }
 
@@ -330,7 +335,8 @@ mod tests {
     #[test]
     fn a_fault_that_comes_and_goes_has_intervals_and_its_last_counts() {
         let name: Name = "f".parse().unwrap();
-        let armed = || Event::Armed { fault: name.clone(), edges: vec![0], owner: "run".into() };
+        let armed =
+            || Event::Armed { fault: name.clone(), edges: vec![0], services: vec![], owner: "run".into() };
         let healed = |why: &str, matched| Event::Healed {
             fault: name.clone(),
             why: why.into(),

@@ -1,7 +1,7 @@
 //! Holding what was seen against what was expected. Pure.
 
 use super::{CheckResult, Fold};
-use crate::model::{Check, Expectation, Experiment, Metric, Phase};
+use crate::model::{Check, Expectation, Experiment, Metric, On, Phase};
 use crate::telemetry::{Histogram, Window};
 use crate::units::Name;
 
@@ -85,9 +85,10 @@ pub fn phases(expectation: &Expectation) -> Vec<Phase> {
 pub fn checks(experiment: &Experiment, fold: &Fold) -> Vec<CheckResult> {
     let mut out = Vec::new();
     for expectation in &experiment.expects {
-        for check in &expectation.checks {
+        let On::Edge { edge, checks } = &expectation.on else { continue };
+        for check in checks {
             for phase in phases(expectation) {
-                out.push(judge(experiment, expectation, check, phase, fold));
+                out.push(judge(experiment, expectation, *edge, check, phase, fold));
             }
         }
     }
@@ -107,21 +108,19 @@ pub fn met(checks: &[CheckResult], expectation: &Name) -> Option<bool> {
 fn judge(
     experiment: &Experiment,
     expectation: &Expectation,
+    edge: usize,
     check: &Check,
     phase: Phase,
     fold: &Fold,
 ) -> CheckResult {
     let none = Window::default();
-    let window = u16::try_from(expectation.edge).ok().and_then(|edge| fold.judged(edge, phase));
+    let window = u16::try_from(edge).ok().and_then(|edge| fold.judged(edge, phase));
     let window = window.unwrap_or(&none);
     let observed = measure(check.metric, window, fold.length(phase), expectation.include_injected);
     CheckResult {
         name: expectation.name.to_string(),
         key: check.metric.key(),
-        edge: experiment
-            .edges
-            .get(expectation.edge)
-            .map_or_else(String::new, |edge| edge.name.as_str().to_owned()),
+        edge: experiment.edges.get(edge).map_or_else(String::new, |edge| edge.name.as_str().to_owned()),
         phase: phase.as_str(),
         observed,
         op: check.limit.op,

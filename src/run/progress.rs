@@ -107,7 +107,11 @@ impl Progress {
                 }
                 None
             }
-            Event::Command { .. }
+            Event::Service { .. }
+            | Event::Deed { .. }
+            | Event::Undone { .. }
+            | Event::Probe { .. }
+            | Event::Command { .. }
             | Event::Load { .. }
             | Event::Struck { .. }
             | Event::Unwritten { .. }
@@ -218,7 +222,11 @@ mod tests {
         }
         tell(20.0, Event::Phase { phase: Phase::Fault }, &mut progress);
         let fault = experiment.faults[0].name.clone();
-        tell(20.0, Event::Armed { fault, edges: vec![1], owner: "run".into() }, &mut progress);
+        tell(
+            20.0,
+            Event::Armed { fault, edges: vec![1], services: vec![], owner: "run".into() },
+            &mut progress,
+        );
         assert_eq!(
             captured.text(),
             "      0s  baseline for 20s\n     10s  baseline 10s/20s  checkout 40/s 90% p95 20.1ms  provider 0/s –\n     \

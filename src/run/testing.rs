@@ -163,7 +163,12 @@ impl Stage for Fake {
         self.note(format!("arm {} for {}s", rule.name, life.as_secs()));
         self.inner.lock().unwrap().armed.push(rule.clone());
         let edges = rule.edges.iter().map(|edge| *edge as u16).collect();
-        self.publish(Event::Armed { fault: rule.name.clone(), edges, owner: "run".into() });
+        self.publish(Event::Armed {
+            fault: rule.name.clone(),
+            edges,
+            services: Vec::new(),
+            owner: "run".into(),
+        });
         Ok(())
     }
     fn heal_all(&self, why: &'static str) {

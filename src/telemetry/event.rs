@@ -1,5 +1,6 @@
 //! The events that everything else is a reading of. One line of the journal is one [`Stamped`] event.
 
+use super::services::{Did, Saw};
 use super::{EdgeId, Window};
 use crate::model::Phase;
 use crate::units::Name;
@@ -198,6 +199,9 @@ pub enum Event {
         fault: Name,
         /// The edges it is on.
         edges: Vec<u16>,
+        /// The services it is about.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        services: Vec<Name>,
         /// Who armed it.
         owner: String,
     },
@@ -261,6 +265,54 @@ pub enum Event {
         exit: Option<i32>,
         /// It had to be stopped at the end of the run.
         stopped: bool,
+    },
+    /// Something in the life of a service.
+    Service {
+        /// The service.
+        service: Name,
+        /// Its how manyth process this is, from 1; 0 before the first.
+        incarnation: u32,
+        /// What.
+        #[serde(flatten)]
+        did: Did,
+    },
+    /// A deed on a service was carried out, or could not be.
+    Deed {
+        /// The fault.
+        fault: Name,
+        /// The service.
+        service: Name,
+        /// `env`, `process` or `hook`.
+        action: String,
+        /// Whether it was verified.
+        done: bool,
+        /// What was done, or why it could not be.
+        text: String,
+    },
+    /// A deed was taken back, or could not be.
+    Undone {
+        /// The fault.
+        fault: Name,
+        /// The service.
+        service: Name,
+        /// `env`, `process` or `hook`.
+        action: String,
+        /// Whether it was verified.
+        done: bool,
+        /// What was done; if it could not be: why, and how to do it by hand.
+        text: String,
+    },
+    /// A probe was answered.
+    Probe {
+        /// The expectation it belongs to.
+        probe: Name,
+        /// How.
+        saw: Saw,
+        /// How long the answer took, in seconds.
+        took: f64,
+        /// What was wrong, in words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
     },
     /// A guardrail was breached.
     Guardrail {
@@ -410,6 +462,7 @@ mod tests {
             (name(), vec(any::<u16>(), 0..3), text()).prop_map(|(fault, edges, owner)| Event::Armed {
                 fault,
                 edges,
+                services: Vec::new(),
                 owner
             }),
             (name(), text(), any::<[u64; 3]>(), option::of(seconds())).prop_map(|(fault, why, n, p99)| {

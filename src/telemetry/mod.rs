@@ -14,6 +14,7 @@ pub mod journal;
 mod metrics;
 mod process;
 mod recorder;
+mod services;
 mod shard;
 #[cfg(test)]
 mod tests;
@@ -24,5 +25,6 @@ pub use histogram::Histogram;
 pub use hub::{EdgeLabels, Telemetry};
 pub use journal::Journal;
 pub use recorder::{EdgeRecorder, Recorder};
+pub use services::{Did, EnvShown, ExitCause, Saw, StartReason};
 pub use shard::ConnectionOutcome;
 pub use window::{EdgeId, Window};
