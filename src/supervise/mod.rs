@@ -5,6 +5,8 @@
 //! never changes the environment of its own process.
 
 pub(crate) mod group;
+mod machine;
 mod order;
+mod turn;
 
 pub use order::{Failure, Hit, Order, Pace, Plan, Supervisor, Watch};
