@@ -189,7 +189,7 @@ mod tests {
             let mut line = String::new();
             for (which, between) in parts {
                 if !values.is_empty() {
-                    line.push_str(which.get(&values));
+                    line.push_str(&values[which.index(values.len())]);
                 }
                 line.push_str(&between);
             }

@@ -9,10 +9,16 @@ pub(crate) mod group;
 pub mod hook;
 pub mod keeper;
 pub mod ledger;
+mod child;
+mod env;
 mod machine;
 mod marker;
 mod order;
+mod output;
+mod ready;
 pub mod restore;
+#[cfg(test)]
+mod testing;
 mod turn;
 
 pub use entries::Debt;
