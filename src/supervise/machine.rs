@@ -513,3 +513,7 @@ impl Machine {
         format!("was not ready within {}", Span(self.within()))
     }
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;
