@@ -485,3 +485,7 @@ impl Desk {
         Failure { exit: failure.exit, text: text.unwrap_or(failure.text) }
     }
 }
+
+#[cfg(test)]
+#[path = "actor_tests.rs"]
+mod tests;
