@@ -467,6 +467,8 @@ async fn hooks_and_what_is_not_ours() {
     assert!(failures[0].text.contains("Brownout does not run it"), "{failures:?}");
 
     stand.apply("stall", "other", [hook(": > PATH", "rm PATH")]);
+    assert_eq!(stand.settle().await, []);
+    assert!(path.exists());
     assert_eq!(stand.down().await, []);
     assert!(!path.exists(), "undone when all is put down");
     assert!(stand.told().contains(&"stall hook undone true: it was undone".to_owned()), "{:#?}", stand.told());
