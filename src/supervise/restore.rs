@@ -126,7 +126,9 @@ fn take(path: &Path, dead: bool) -> Result<Taken, String> {
             Ok(()) => {}
             Err(TryLockError::Error(error)) => return Err(cannot(error)),
             Err(TryLockError::WouldBlock) => {
-                let restoring = Book::read(&contents(&file).map_err(cannot)?).restoring;
+                let Book { restoring, owner, .. } = Book::read(&contents(&file).map_err(cannot)?);
+                // A child of a dead one that has not yet become its program still has its lock.
+                let dead = dead || owner.is_some_and(|owner| marker::start_of(owner).is_none());
                 let limit = match (restoring, dead) {
                     (Some(_), _) => OTHERS,
                     (None, true) => DYING,
@@ -193,7 +195,7 @@ impl Restored {
                  it (`brownout restore --forget`)"
             ));
         }
-        if !book.opened {
+        if book.owner.is_none() {
             // Nothing was ever owed: its owner died, or gave it up, before its first line was whole.
             return;
         }
