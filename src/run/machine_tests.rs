@@ -68,14 +68,12 @@ struct Watch {
     /// Services are up, or coming up.
     up: bool,
     put_down: usize,
-    settling: bool,
     wake: Option<Duration>,
 }
 
 impl Watch {
     fn hear(&mut self, input: Input, commands: &[Command]) {
         self.sealed |= matches!(input, Input::Interrupted | Input::Broken);
-        self.settling &= !matches!(input, Input::Settled { .. });
         for command in commands {
             assert_eq!(self.finished, 0, "{command:?} after the end");
             match *command {
@@ -105,8 +103,7 @@ impl Watch {
                     self.up = true;
                 }
                 Command::Settle => {
-                    assert!(matches!(self.entered, Some(Phase::Apply | Phase::Restore)) && !self.settling);
-                    self.settling = true;
+                    assert!(matches!(self.entered, Some(Phase::Apply | Phase::Restore)));
                 }
                 Command::PutDown => {
                     assert!(self.up, "only what came up is put down");
@@ -115,7 +112,12 @@ impl Watch {
                     self.put_down += 1;
                 }
                 Command::Late(wait) => {
-                    self.settling &= !matches!(wait, Wait::Apply | Wait::Restore);
+                    let of = [Wait::Start, Wait::Apply, Wait::Restore, Wait::PutDown];
+                    let at = [None, Some(Phase::Apply), Some(Phase::Restore), Some(Phase::Idle)];
+                    assert_eq!(
+                        of.iter().position(|w| *w == wait),
+                        at.iter().position(|p| *p == self.entered)
+                    );
                 }
                 Command::Heal(_) => {
                     self.healed += 1;
