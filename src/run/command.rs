@@ -92,7 +92,7 @@ pub fn fill(argv: &[String], edges: &[(String, String)]) -> Result<Vec<String>, 
     argv.iter().map(|word| fill_word(word, edges)).collect()
 }
 
-fn fill_word(word: &str, edges: &[(String, String)]) -> Result<String, String> {
+pub(super) fn fill_word(word: &str, edges: &[(String, String)]) -> Result<String, String> {
     const OPEN: &str = "${edge.";
     let mut out = String::new();
     let mut rest = word;
@@ -106,7 +106,7 @@ fn fill_word(word: &str, edges: &[(String, String)]) -> Result<String, String> {
                 .map(|(edge, _)| edge)
                 .min_by_key(|edge| strsim::damerau_levenshtein(edge, name))
                 .map_or_else(String::new, |edge| format!(": did you mean `${{edge.{edge}}}`?"));
-            format!("the command names `${{edge.{name}}}`, and there is no such edge{near}")
+            format!("there is no edge for `${{edge.{name}}}`{near}")
         })?;
         out.push_str(&rest[..at]);
         out.push_str(url);

@@ -13,7 +13,7 @@ pub mod load;
 pub mod machine;
 pub mod output;
 pub mod progress;
-mod services;
+pub mod services;
 pub mod stage;
 #[cfg(test)]
 pub(crate) mod testing;

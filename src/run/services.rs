@@ -1,7 +1,10 @@
-//! What a run must allow its services: which faults change them before the fault phase, and how long each wait may be.
+//! What a run must allow its services: which faults change them before the fault phase, how long each wait may be, and what
+//! they are told of the edges.
 
+use super::command::{fill, fill_word};
 use super::machine::Services;
-use crate::model::{Deed, EnvApply, Experiment, FaultRule, Service};
+use crate::model::{Ask, Deed, EnvApply, Experiment, FaultRule, Probe, ReadyCheck, Service};
+use crate::supervise::Plan;
 use std::time::Duration;
 
 /// What is allowed beside what the file says.
@@ -55,4 +58,75 @@ pub(super) fn needs(experiment: &Experiment) -> Services {
 /// On how many services a rule is.
 fn count(rule: &FaultRule) -> u32 {
     u32::try_from(rule.services.len()).unwrap_or(u32::MAX)
+}
+
+/// The services of an experiment, with the URL of each edge filled in.
+///
+/// # Errors
+/// A sentence for the user, if there is no such edge.
+pub fn plans(experiment: &Experiment, edges: &[(String, String)]) -> Result<Vec<Plan>, String> {
+    let plan = |(place, service): (usize, &Service)| {
+        let mut service = service.clone();
+        service.command = fill(&service.command, edges)?;
+        fill_values(&mut service.env, edges)?;
+        if let Some(ready) = &mut service.ready {
+            match &mut ready.check {
+                ReadyCheck::Http(text) | ReadyCheck::Tcp(text) => *text = fill_word(text, edges)?,
+                ReadyCheck::Command(argv) => *argv = fill(argv, edges)?,
+                ReadyCheck::Log(_) => {}
+            }
+        }
+        let own = |(name, value): (&str, &str)| Ok((name.to_owned(), fill_word(value, edges)?));
+        let expected = experiment.expected_env(place).into_iter().map(own).collect::<Result<_, String>>()?;
+        Ok(Plan { service, expected_env: expected })
+    };
+    experiment.services.iter().enumerate().map(plan).collect()
+}
+
+/// A fault, with the URL of each edge filled into what it does to services.
+///
+/// # Errors
+/// A sentence for the user, if there is no such edge.
+pub fn filled(rule: &FaultRule, edges: &[(String, String)]) -> Result<FaultRule, String> {
+    let mut rule = rule.clone();
+    for deed in &mut rule.deeds {
+        match deed {
+            Deed::Env(swap) => fill_values(&mut swap.set, edges)?,
+            Deed::Hook(hook) => {
+                hook.apply = fill(&hook.apply, edges)?;
+                hook.undo = fill(&hook.undo, edges)?;
+            }
+            Deed::Process(_) => {}
+        }
+    }
+    Ok(rule)
+}
+
+/// A probe, with the URL of each edge filled in: a probe through an edge gets its whole URL.
+///
+/// # Errors
+/// A sentence for the user, if there is no such edge.
+pub fn asked(probe: &Probe, edges: &[(String, String)]) -> Result<Probe, String> {
+    let mut probe = probe.clone();
+    match &mut probe.ask {
+        Ask::Http(ask) => {
+            ask.url = fill_word(&ask.url, edges)?;
+            if let Some((_, edge)) = ask.edge.and_then(|edge| edges.get(edge)) {
+                ask.url.insert_str(0, edge);
+            }
+            for (_, value) in &mut ask.headers {
+                *value = fill_word(value, edges)?;
+            }
+        }
+        Ask::Tcp(address) => *address = fill_word(address, edges)?,
+        Ask::Command(argv) => *argv = fill(argv, edges)?,
+    }
+    Ok(probe)
+}
+
+fn fill_values(env: &mut [(String, String)], edges: &[(String, String)]) -> Result<(), String> {
+    for (_, value) in env {
+        *value = fill_word(value, edges)?;
+    }
+    Ok(())
 }
