@@ -56,13 +56,25 @@ pub fn start(argv: &[String], env: &[(String, String)]) -> io::Result<Running> {
     // Reading from a terminal would stop a group in the background.
     let stdin = if io::stdin().is_terminal() { Stdio::null() } else { Stdio::inherit() };
     let stderr = io::stderr().as_fd().try_clone_to_owned()?;
-    let child = Command::new(program)
-        .args(args)
-        .envs(env.iter().map(|(name, value)| (name, value)))
-        .process_group(0)
-        .stdin(stdin)
-        .stdout(stderr)
-        .spawn()?;
+    let mut command = Command::new(program);
+    command.args(args).envs(env.iter().map(|(name, value)| (name, value))).stdin(stdin).stdout(stderr);
+    spawn(command)
+}
+
+/// Starts a command of which nothing is read or shown.
+///
+/// # Errors
+/// When it cannot be started.
+pub(super) fn start_quietly(argv: &[String]) -> io::Result<Running> {
+    let (program, args) =
+        argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no command"))?;
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    spawn(command)
+}
+
+fn spawn(mut command: Command) -> io::Result<Running> {
+    let child = command.process_group(0).spawn()?;
     let group = Arc::new(Group::led_by(child.id()));
     let (tell, ended) = oneshot::channel();
     let running = Running { group: Arc::clone(&group), ended };
