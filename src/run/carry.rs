@@ -191,7 +191,8 @@ impl Driver<'_> {
     fn start_command(&mut self, inputs: &mut VecDeque<Input>) {
         let Some(argv) = &self.options.command else { return };
         let edges = urls(self.experiment, &self.stage.edges());
-        let env = command::environment(self.stage.admin(), &edges);
+        let mut env = command::environment(self.stage.admin(), &edges);
+        env.extend(self.stage.marker());
         let argv = match command::fill(argv, &edges) {
             Ok(argv) => argv,
             Err(text) => {
@@ -202,6 +203,7 @@ impl Driver<'_> {
         self.progress.give_way();
         match command::start(&argv, &env) {
             Ok(running) => {
+                self.stage.child(running.pid());
                 self.stage.publish(Event::Command { argv: argv.clone(), exit: None, stopped: false });
                 self.command = Some(Cmd { argv, running, told: false });
             }

@@ -17,11 +17,18 @@ use tokio::sync::oneshot;
 /// A command under way. Dropping it kills it.
 #[derive(Debug)]
 pub struct Running {
+    pid: u32,
     group: Arc<Group>,
     ended: oneshot::Receiver<i32>,
 }
 
 impl Running {
+    /// The number of its process, which leads its group.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Asks all of it to end.
     pub fn terminate(&self) {
         self.group.signal(Signal::SIGTERM);
@@ -77,7 +84,7 @@ fn spawn(mut command: Command) -> io::Result<Running> {
     let child = command.process_group(0).spawn()?;
     let group = Arc::new(Group::led_by(child.id()));
     let (tell, ended) = oneshot::channel();
-    let running = Running { group: Arc::clone(&group), ended };
+    let running = Running { pid: child.id(), group: Arc::clone(&group), ended };
     let name = "command".to_owned();
     std::thread::Builder::new().name(name).spawn(move || {
         let _ = tell.send(group.wait(child).map_or(128, group::code));
