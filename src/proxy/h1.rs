@@ -6,6 +6,7 @@
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::forward;
+use super::probe;
 use super::reply::{self, Leaving, Trouble};
 use super::slot::InForce;
 use super::subject;
@@ -250,7 +251,8 @@ impl Caller {
         let bytes = self.conn.bytes();
         let Some(head) = http1::parse_request(bytes, &mut slots, limits)? else { return Ok(None) };
         let path = head.path();
-        let health = edge.shared.config.is_health(path);
+        let probe = probe::is_ours(&head);
+        let health = probe || edge.shared.config.is_health(path);
         let in_force = edge.shared.slot.load();
         let struck = if in_force.plan.asks(Stage::Exchange) {
             let subject = subject::Request {
@@ -278,6 +280,7 @@ impl Caller {
             forwarded: config.forwarded.then_some(Forwarded { peer_ip: &self.peer_text, proto: "http" }),
             upgrade: head.upgrade.is_some(),
             expect: head.expect_continue,
+            without: probe.then_some(probe::HEADER),
         };
         http1::write_request(&head, &how, &mut out.0);
         let base = &target.upstream.base;

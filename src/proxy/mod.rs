@@ -13,6 +13,7 @@ mod forward;
 mod h1;
 mod permits;
 mod pool;
+pub mod probe;
 mod reply;
 mod shape;
 pub mod slot;
