@@ -1,13 +1,13 @@
 //! `[[fault]]`: where, who, when and what.
 
-use super::action::{DROP, HANG, HOW, HOW_LATER, LATENCY, RESPOND};
+use super::action::{DROP, HANG, HOW, HOW_LATER, LATENCY, REROUTE, RESPOND};
 use super::words::*;
 use super::{Kind, Shape, key};
 
 /// A fault.
 pub(crate) static FAULT: Shape = Shape {
     name: "[[fault]]",
-    doc: "A named rule: where, who, when and what. At least one of `latency`, `hang`, `drop` and `respond`.",
+    doc: "A named rule: where, who, when and what. At least one of `latency`, `hang`, `drop`, `respond` and `reroute`.",
     keys: &[
         key(
             "name",
@@ -96,6 +96,12 @@ pub(crate) static FAULT: Shape = Shape {
             r#"{ status = 503, headers = { retry-after = "1" } }"#,
             "What: answer in the upstream's place.",
         ),
+        key(
+            "reroute",
+            Kind::Table(&REROUTE),
+            r#"{ upstream = "http://127.0.0.1:4001" }"#,
+            "What: go to another upstream, such as the old version or the instance that has drifted.",
+        ),
     ],
     family: None,
     later: &[
@@ -107,7 +113,6 @@ pub(crate) static FAULT: Shape = Shape {
         "endless",
         "corrupt",
         "rewrite",
-        "reroute",
         "duplicate",
         "stale",
         "freeze",
@@ -127,6 +132,8 @@ pub(crate) static FAULT: Shape = Shape {
         ("error", "respond"),
         ("status", "respond"),
         ("fail", "respond"),
+        ("redirect", "reroute"),
+        ("upstream", "reroute"),
         ("timeout", "hang"),
         ("blackhole", "drop"),
         ("reset", "drop"),
