@@ -4,6 +4,7 @@
 //! built-in [`load`] and the user's [`command`], watches the guardrails ([`guard`]) and shows [`progress`]. Knows nothing of
 //! the proxy's sockets, of plans, or of how faults are carried out.
 
+mod carry;
 mod client;
 pub mod command;
 pub mod driver;
@@ -12,9 +13,11 @@ pub mod load;
 pub mod machine;
 pub mod output;
 pub mod progress;
+pub mod services;
 pub mod stage;
 #[cfg(test)]
 pub(crate) mod testing;
+mod words;
 
 pub use driver::Options;
 pub use stage::{Stage, Stop};

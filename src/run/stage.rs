@@ -3,12 +3,18 @@
 use crate::control::Refusal;
 use crate::decision::Protocol;
 use crate::model::{Experiment, FaultRule, Phase};
+use crate::supervise::Failure;
 use crate::telemetry::{Event, Stamped};
 use crate::units::Name;
+use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
+
+/// What comes later.
+pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What a run is carried out on.
 pub trait Stage: Send + Sync + 'static {
@@ -37,6 +43,18 @@ pub trait Stage: Send + Sync + 'static {
     }
     /// How an expectation came out, for the metrics.
     fn met(&self, _expectation: &Name, _met: Option<bool>) {}
+    /// Brings all services up.
+    fn bring_up(&self) -> Answer<Result<(), Failure>> {
+        Box::pin(async { Ok(()) })
+    }
+    /// Answers when what was asked of services so far is done; with what could not be.
+    fn settled(&self) -> Answer<Vec<Failure>> {
+        Box::pin(async { Vec::new() })
+    }
+    /// Takes back what was done to services and ends them; the answer is what could not be.
+    fn put_down(&self) -> Answer<Vec<Failure>> {
+        Box::pin(async { Vec::new() })
+    }
     /// The run is over: listeners close, the journal is finished. It may block.
     fn close(&self) {}
 }

@@ -4,6 +4,7 @@
 //! of its own. What must be undone is in the ledger, on disk, before it is done. Knows nothing of experiments, phases or edges, and
 //! never changes the environment of its own process.
 
+pub(crate) mod group;
 mod order;
 
 pub use order::{Failure, Hit, Order, Pace, Plan, Supervisor, Watch};
