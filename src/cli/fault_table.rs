@@ -126,7 +126,7 @@ pub(crate) fn show(command: &Command, answer: &Value) -> String {
     match (command, one) {
         (Command::List, _) => list(answer),
         (Command::Arm(_), Some(fault)) => {
-            format!("`{}` is armed on {}; it ends {}", fault.name, fault.edges.join(", "), ends(&fault))
+            format!("`{}` is armed on {}; it ends {}", fault.name, fault.places().join(", "), ends(&fault))
         }
         (Command::Arm(_), None) => "armed".into(),
         (Command::Heal { name: Some(name), .. }, Some(fault)) => {
@@ -154,7 +154,7 @@ fn list(answer: &Value) -> String {
     if faults.is_empty() {
         return text + "there are no faults";
     }
-    let head = ["FAULT", "EDGE", "DOES", "STATE", "BY", "HITS", "MATCHED", "ENDS"].map(str::to_owned);
+    let head = ["FAULT", "WHERE", "DOES", "STATE", "BY", "HITS", "MATCHED", "ENDS"].map(str::to_owned);
     let mut rows = vec![head];
     rows.extend(faults.iter().map(|fault| {
         let state = match (fault.active, fault.armed) {
@@ -165,7 +165,7 @@ fn list(answer: &Value) -> String {
         let by = if fault.owner == "none" { "-" } else { &fault.owner };
         [
             fault.name.clone(),
-            fault.edges.join(","),
+            fault.places().join(","),
             fault.actions.join("+"),
             state.into(),
             by.into(),
