@@ -67,7 +67,7 @@ fn flags(text: &str) -> (Pairs<String>, Pairs<Option<String>>, Pairs<String>) {
 fn messages(path: &Path) -> (String, bool) {
     let (set, upstream, env) = flags(&fs::read_to_string(path).unwrap());
     let lookup = |name: &str| env.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
-    match parse_file(path, &Overrides { set, upstream, seed: None, env: &lookup }) {
+    match parse_file(path, &Overrides { set, upstream, env: &lookup, ..Overrides::default() }) {
         Ok(loaded) => (loaded.warnings.render(false), false),
         Err(problems) => (problems.render(false), true),
     }
@@ -92,6 +92,7 @@ fn what_is_right_is_accepted() {
         .into_iter()
         .chain(files("experiments"))
         .chain(files("experiments/faults"))
+        .chain(files("experiments/incidents"))
     {
         if let Err(problems) = parse_file(&path, &Overrides::default()) {
             panic!("{problems}");
@@ -177,10 +178,16 @@ fn validate(schema: &Value, root: &Value, value: &Value, at: &str) -> Result<(),
 }
 
 fn accepted() -> Vec<PathBuf> {
-    ["tests/golden/accepted", "experiments", "experiments/demo", "experiments/faults"]
-        .into_iter()
-        .flat_map(files)
-        .collect()
+    [
+        "tests/golden/accepted",
+        "experiments",
+        "experiments/demo",
+        "experiments/faults",
+        "experiments/incidents",
+    ]
+    .into_iter()
+    .flat_map(files)
+    .collect()
 }
 
 fn as_json(path: &Path) -> Value {
@@ -306,6 +313,7 @@ fn flags_replace_what_the_file_says() {
         ],
         seed: Some(9),
         env: &env,
+        ..Overrides::default()
     };
     let x = parse_file(Path::new("tests/golden/accepted/full.toml"), &overrides).unwrap().experiment;
     assert_eq!((x.run.fault, x.seed), (Duration::from_secs(90), Some(9)));

@@ -70,7 +70,7 @@ fn only_http(table: &Reader<'_>, problems: &mut Problems) {
     }
 }
 
-fn status(node: &Node) -> Option<StatusSet> {
+pub(crate) fn status(node: &Node) -> Option<StatusSet> {
     match &node.value {
         Value::Integer(code) => u16::try_from(*code).ok().map(|code| StatusSet { low: code, high: code }),
         Value::Text(text) => status_set(text),

@@ -3,31 +3,41 @@
 //! `load` is the only user of the TOML parser; everything here holds checked types. Knows nothing of how an experiment is
 //! executed.
 
+mod around;
 mod conform;
+mod deed;
 mod edge;
 mod effect;
 mod expect;
 mod fault;
+mod fill;
+mod jsonpath;
 mod keys;
 mod law;
 mod load;
 mod loops;
 mod overrides;
 pub mod pattern;
+mod ports;
+mod probe;
 mod reader;
 mod reference;
 mod safety;
 mod schema;
 mod service;
+mod supervised;
 mod syntax;
 mod traffic;
 mod tree;
 mod when;
 mod who;
 
-pub use load::{FaultSource, Loaded, load, parse, parse_fault};
+pub use fill::with as fill_in;
+pub use jsonpath::json_at;
+pub use load::{FaultSource, Loaded, load, parse, parse_fault, parse_fault_on};
 pub use loops::{Way, way_back};
 pub use overrides::{Lookup, Overrides};
+pub use ports::Ports;
 pub use reference::reference;
 pub use schema::schema;
 pub use service::*;

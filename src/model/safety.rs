@@ -4,7 +4,9 @@ use super::edge::Placed;
 use super::keys::address;
 use super::loops::{Way, way_back};
 use super::reader::Reader;
-use super::{Experiment, FaultRule, Phase};
+use super::{
+    Deed, EnvApply, Experiment, FaultRule, On, Phase, ProcessDeed, ProcessWhat, RestartWhen, Service,
+};
 use crate::problem::{Place, Problem, Problems};
 use std::net::SocketAddr;
 
@@ -149,6 +151,45 @@ pub(crate) const IN_A_FILE: &str =
 /// The same for a fault that is not in a file.
 pub(crate) const BY_HAND: &str = "point it at a test system, or arm by its name a fault of a file that says `allow_production = true` under `[run]`";
 
+/// Refuses what Brownout itself would ask of production, or do to it: probes, and hooks. What the services of the file are given
+/// is their own matter: they run on this machine.
+pub(crate) fn asked(expects: &[Reader<'_>], faults: &[Reader<'_>], problems: &mut Problems) {
+    for table in expects {
+        let inner = table.inner("http");
+        let url = inner.as_ref().map_or(table.node("http"), |inner| inner.node("url"));
+        for node in [url, table.node("tcp")].into_iter().flatten() {
+            let text = node.as_text().unwrap_or_default();
+            let rest = text.strip_prefix("http://").unwrap_or(text);
+            let authority = rest.split(['/', '?']).next().unwrap_or_default();
+            let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+            // An edge's name is not a host.
+            if let Some(word) = production_word(host).filter(|_| !host.starts_with("${")) {
+                problems.push(
+                    Problem::error("this probe looks at production")
+                        .at(node.place)
+                        .label(format!("`{word}` is in its name"))
+                        .help(IN_A_FILE),
+                );
+            }
+        }
+    }
+    for hook in faults.iter().filter_map(|table| table.inner("hook")) {
+        for node in ["apply", "undo"].into_iter().flat_map(|key| hook.many(key)) {
+            let text = node.as_text().unwrap_or_default();
+            // `NAME=production` is a value that a test system is given; `--context=production` is a place.
+            let named = !text.contains('=') || text.starts_with('-');
+            if let Some(word) = production_word(text).filter(|_| named) {
+                problems.push(
+                    Problem::error("this hook looks like production")
+                        .at(node.place)
+                        .label(format!("`{word}` is in this word"))
+                        .help(IN_A_FILE),
+                );
+            }
+        }
+    }
+}
+
 /// Refuses an environment that is named like production.
 pub(crate) fn environment(env: super::overrides::Lookup<'_>, problems: &mut Problems) {
     for name in ENVIRONMENTS {
@@ -178,6 +219,9 @@ fn production_word(text: &str) -> Option<&'static str> {
 /// Warns of what would teach nothing.
 pub(crate) fn pointless(experiment: &Experiment, places: &Places, problems: &mut Problems) {
     if experiment.faults.is_empty() {
+        if experiment.expects.iter().any(|expectation| matches!(expectation.on, On::Probe(_))) {
+            return;
+        }
         problems.push(
             Problem::warning("there is no fault")
                 .label("nothing will go wrong, so the run shows only how the system does by itself")
@@ -208,6 +252,7 @@ pub(crate) fn pointless(experiment: &Experiment, places: &Places, problems: &mut
         );
     }
     for (fault, place) in experiment.faults.iter().zip(&places.faults) {
+        never_restarted(fault, *place, experiment, problems);
         if hides_behind_itself(fault, experiment) {
             problems.push(
                 Problem::warning(format!("`{}` and every expectation stand on the same edge", fault.name))
@@ -219,6 +264,35 @@ pub(crate) fn pointless(experiment: &Experiment, places: &Places, problems: &mut
                     ),
             );
         }
+    }
+}
+
+/// Warns of a drift that waits for a restart which never comes.
+fn never_restarted(fault: &FaultRule, place: Place, experiment: &Experiment, problems: &mut Problems) {
+    let waits = |deed: &Deed| matches!(deed, Deed::Env(swap) if swap.apply == EnvApply::NextRestart);
+    if !fault.deeds.iter().any(waits) {
+        return;
+    }
+    let again = |service: &Service| {
+        service.restart.when != RestartWhen::Never
+            || experiment.faults.iter().filter(|other| other.services.contains(&service.name)).any(|other| {
+                other.deeds.iter().any(|deed| match deed {
+                    Deed::Process(ProcessDeed { what, down, .. }) => {
+                        *what == ProcessWhat::Restart || down.is_some()
+                    }
+                    Deed::Env(swap) => swap.apply == EnvApply::Restart,
+                    Deed::Hook(_) => false,
+                })
+            })
+    };
+    for service in experiment.services.iter().filter(|one| fault.services.contains(&one.name) && !again(one))
+    {
+        problems.push(
+            Problem::warning(format!("`{}` never takes hold of service `{}`", fault.name, service.name))
+                .at(place)
+                .label("waits for a restart, and nothing restarts the service")
+                .help("give the service `restart = \"always\"`, restart it by a `process` fault, or write `apply = \"restart\"`"),
+        );
     }
 }
 
