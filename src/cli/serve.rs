@@ -9,6 +9,7 @@ use super::{ENVIRONMENT, USAGE, fail, in_runtime, signals};
 use crate::api::{DEFAULT_TTL, LONGEST_TTL};
 use crate::control::Owner;
 use crate::model::{Experiment, FaultRule, Guardrail, Ttl};
+use crate::report::Exit;
 use crate::run::guard::Guards;
 use crate::run::{Stage, Stop};
 use crate::telemetry::Event;
@@ -46,7 +47,7 @@ pub struct Live {
     /// Another name by which the admin address may be called
     #[arg(long, value_name = "NAME")]
     admin_host: Vec<String>,
-    /// The state folder: a file `halt` in it heals everything
+    /// The state folder: what must be put back stands in it, and a file `halt` in it heals everything
     #[arg(long, value_name = "DIR", env = "BROWNOUT_STATE", default_value = ".brownout")]
     state: PathBuf,
     /// Say only what goes wrong
@@ -89,13 +90,17 @@ pub(super) fn live(
     let seed = seed.or(experiment.seed).unwrap_or_else(super::run::draw);
     let name = Some(&experiment.name);
     let hosts = live.admin_host.clone();
-    let standing = match stage::stand(&experiment.edges, &experiment.faults, name, seed, admin, hosts) {
+    if let Err(code) = super::restore::first(&live.state) {
+        return code;
+    }
+    let (edges, faults, state) = (&experiment.edges, &experiment.faults, &live.state);
+    let standing = match stage::stand(edges, faults, name, seed, admin, hosts, state) {
         Ok(standing) => standing,
         Err(error) => return fail(error.exit.code(), &error.text),
     };
     for rule in experiment.faults.iter().filter(|rule| rule.armed) {
         if let Err(refusal) = standing.control.arm(rule.clone(), Owner::File, lives(rule), 1.0) {
-            standing.close();
+            let _ = standing.close();
             return fail(USAGE, &format!("fault `{}` cannot be armed: {refusal}", rule.name));
         }
     }
@@ -108,7 +113,10 @@ pub(super) fn live(
         attend(&standing, live, experiment.guardrails.clone(), &lives, file, &mut stops).await?;
         let closing = standing.clone();
         tokio::select! {
-            _ = tokio::task::spawn_blocking(move || closing.close()) => Ok(0),
+            closed = tokio::task::spawn_blocking(move || closing.close()) => Ok(match closed {
+                Ok(Err(text)) => fail(Exit::NotRestored.code(), &text),
+                _ => 0,
+            }),
             // a second signal does not wait for anybody
             stop = stops.recv() => std::process::exit(if stop == Some(Stop::Interrupt) { 130 } else { 143 }),
         }

@@ -1,5 +1,6 @@
 //! The stage on which runs take place: edges, control, telemetry, admin address and journal, brought up together.
 
+use super::owing::Owing;
 use super::run::{Admin, Setting, StartError};
 use super::signals;
 use crate::api::{self, AdminConfig, AdminHandle, AdminState};
@@ -7,9 +8,11 @@ use crate::control::{Control, EdgeStatus, Owner, Refusal};
 use crate::model::{Edge, Experiment, FaultRule, FaultSource, Phase, Ttl, parse_fault};
 use crate::report::Exit;
 use crate::run::Stage;
+use crate::supervise::{Debt, Ledger};
 use crate::telemetry::{Event, Journal, Stamped, Telemetry};
 use crate::units::Name;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
@@ -20,7 +23,7 @@ pub const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv
 /// How often the halt file is looked for.
 const HALT_BEAT: Duration = Duration::from_millis(50);
 
-/// The folder in which a file `halt` heals everything.
+/// The folder in which a file `halt` heals everything, where no flag says.
 #[must_use]
 pub fn state_folder() -> std::path::PathBuf {
     std::env::var_os("BROWNOUT_STATE")
@@ -43,6 +46,7 @@ pub struct Standing {
     pub admin: Option<SocketAddr>,
     handle: Mutex<Option<AdminHandle>>,
     journal: Mutex<Option<Journal>>,
+    owing: Owing,
     experiment: Option<Name>,
     seed_of_run: u64,
 }
@@ -68,6 +72,7 @@ pub fn stand(
     seed: u64,
     admin: Admin,
     hosts: Vec<String>,
+    state_folder: &Path,
 ) -> Result<Standing, StartError> {
     let environment = |text: String| StartError { exit: Exit::Environment, text };
     let listen = match admin {
@@ -110,6 +115,7 @@ pub fn stand(
         admin: handle.as_ref().map(AdminHandle::addr),
         handle: Mutex::new(handle),
         journal: Mutex::new(None),
+        owing: Owing::new(state_folder.to_owned()),
         experiment: experiment.cloned(),
         seed_of_run: seed,
         control,
@@ -141,26 +147,47 @@ fn leads_to(edge: &Edge, address: SocketAddr) -> bool {
 /// When an address is taken or the journal cannot be written: exit code 5.
 pub fn bring_up(experiment: &Experiment, setting: &Setting) -> Result<Standing, StartError> {
     let rules = &experiment.faults;
-    let standing =
-        stand(&experiment.edges, rules, Some(&experiment.name), setting.seed, setting.admin, Vec::new())?;
+    let name = Some(&experiment.name);
+    let state = &setting.state;
+    let standing = stand(&experiment.edges, rules, name, setting.seed, setting.admin, Vec::new(), state)?;
     for guardrail in &experiment.guardrails {
         standing.telemetry.guardrail_known(&guardrail.name);
     }
     let path = setting.folder.join("journal.jsonl");
-    match Journal::create(&path, &standing.telemetry) {
-        Ok(journal) => *lock(&standing.journal) = Some(journal),
-        Err(error) => {
-            standing.close();
-            let text = format!("the journal {} cannot be written: {error}", path.display());
-            return Err(StartError { exit: Exit::Environment, text });
+    let opened = match Journal::create(&path, &standing.telemetry) {
+        Ok(journal) => {
+            *lock(&standing.journal) = Some(journal);
+            setting.command.as_ref().map_or(Ok(()), |command| standing.owes(command))
         }
+        Err(error) => Err(format!("the journal {} cannot be written: {error}", path.display())),
+    };
+    if let Err(text) = opened {
+        let _ = standing.close();
+        return Err(StartError { exit: Exit::Environment, text });
     }
-    standing.listen_to_the_kill_switch(&state_folder());
+    standing.listen_to_the_kill_switch(&setting.state);
     standing.telemetry.start_clock();
     Ok(standing)
 }
 
 impl Standing {
+    /// The undo ledger, which is opened if need be, with its keeper: what must be put back is owed here before it is done.
+    ///
+    /// # Errors
+    /// When the state folder cannot be written.
+    pub fn ledger(&self) -> std::io::Result<Arc<Ledger>> {
+        self.owing.ledger()
+    }
+
+    /// The user's command is about to be started.
+    fn owes(&self, command: &str) -> Result<(), String> {
+        let debt = Debt::End { what: format!("the command `{command}`") };
+        let owed = self.ledger().and_then(|ledger| ledger.owe(debt));
+        owed.map(drop).map_err(|error| {
+            format!("the undo ledger cannot be written: {error}: take another folder with `--state`")
+        })
+    }
+
     /// Whether edges like these may be opened here.
     ///
     /// # Errors
@@ -171,7 +198,7 @@ impl Standing {
 
     /// SIGUSR1 heals everything, and so does the file `halt` in the state folder. Where nobody gives signals, there is still
     /// the API.
-    fn listen_to_the_kill_switch(&self, state: &std::path::Path) {
+    fn listen_to_the_kill_switch(&self, state: &Path) {
         self.control.watch_halt_file(state.join("halt"));
         let Ok(mut switch) = signals::halt() else { return };
         let control = Arc::downgrade(&self.control);
@@ -244,7 +271,20 @@ impl Stage for Standing {
         self.telemetry.expectation_met(expectation, met);
     }
 
-    fn close(&self) {
+    fn marker(&self) -> Option<(String, String)> {
+        self.owing.opened().map(|ledger| {
+            let (name, value) = ledger.marker();
+            (name.to_owned(), value.to_owned())
+        })
+    }
+
+    fn child(&self, pid: u32) {
+        if let Some(ledger) = self.owing.opened() {
+            ledger.child(pid);
+        }
+    }
+
+    fn close(&self) -> Result<(), String> {
         self.control.stop(GRACE);
         if let Some(handle) = lock(&self.handle).take() {
             handle.stop();
@@ -255,6 +295,7 @@ impl Stage for Standing {
         {
             tracing::warn!("the journal could not be finished: {error}");
         }
+        self.owing.close()
     }
 }
 

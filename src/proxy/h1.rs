@@ -6,6 +6,7 @@
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::forward;
+use super::probe;
 use super::reply::{self, Leaving, Trouble};
 use super::route::Route;
 use super::slot::InForce;
@@ -254,7 +255,8 @@ impl Caller {
         let bytes = self.conn.bytes();
         let Some(head) = http1::parse_request(bytes, &mut slots, limits)? else { return Ok(None) };
         let path = head.path();
-        let health = edge.shared.config.is_health(path);
+        let probe = probe::is_ours(&head);
+        let health = probe || edge.shared.config.is_health(path);
         let in_force = edge.shared.slot.load();
         let struck = if in_force.plan.asks(Stage::Exchange) {
             let subject = subject::Request {
@@ -278,7 +280,7 @@ impl Caller {
         };
         let config = &edge.shared.config;
         let mut out = Lent::new();
-        route.address(config, &head, &self.peer_text, &mut out.0);
+        route.address(config, &head, &self.peer_text, probe, &mut out.0);
         let intake = Intake {
             method: Method::of(head.method),
             is_head: head.method == "HEAD",
@@ -309,7 +311,8 @@ impl Caller {
         let Ok(Some(head)) = http1::parse_request(&came, &mut slots, &Limits::default()) else { return };
         intake.route = self.edge.next_route();
         intake.out.0.clear();
-        intake.route.address(&self.edge.shared.config, &head, &self.peer_text, &mut intake.out.0);
+        let probe = probe::is_ours(&head);
+        intake.route.address(&self.edge.shared.config, &head, &self.peer_text, probe, &mut intake.out.0);
     }
 
     /// Answers a request that could not be read, and records it.

@@ -12,6 +12,7 @@ mod exchange;
 mod forward;
 mod h1;
 mod permits;
+pub mod probe;
 mod reply;
 mod route;
 mod shape;

@@ -105,8 +105,15 @@ impl Route {
         }
     }
 
-    /// Writes a request head as this upstream gets it.
-    pub(super) fn address(&self, edge: &Edge, head: &RequestHead<'_, '_>, peer: &str, out: &mut Vec<u8>) {
+    /// Writes a request head as this upstream gets it; `probe` tells that it is one of our own.
+    pub(super) fn address(
+        &self,
+        edge: &Edge,
+        head: &RequestHead<'_, '_>,
+        peer: &str,
+        probe: bool,
+        out: &mut Vec<u8>,
+    ) {
         let how = Outgoing {
             host: match edge.host {
                 HostPolicy::Keep => HostRule::Keep { fallback: &self.authority },
@@ -115,6 +122,7 @@ impl Route {
             forwarded: edge.forwarded.then_some(Forwarded { peer_ip: peer, proto: "http" }),
             upgrade: head.upgrade.is_some(),
             expect: head.expect_continue,
+            without: probe.then_some(super::probe::HEADER),
         };
         http1::write_request(head, &how, out);
         let base = &self.upstream.base;

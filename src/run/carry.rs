@@ -5,9 +5,10 @@ use super::driver::Driver;
 use super::guard::Guards;
 use super::load::{self, Counts, Order};
 use super::machine::{Command, Input, Wait};
-use super::services::is_early;
+use super::probes;
+use super::services::{asked, is_early};
 use super::stage::{Stage, urls};
-use crate::model::{FaultRule, Phase};
+use crate::model::{FaultRule, On, Phase};
 use crate::report::{Exit, judge};
 use crate::supervise::Failure;
 use crate::telemetry::Event;
@@ -32,6 +33,7 @@ impl Driver<'_> {
                     (now, Guards::new(&self.experiment.guardrails, now))
                 });
                 self.stage.enter(phase);
+                self.ask(phase, inputs);
                 if phase == Phase::Idle {
                     // What ended before callers are stopped is told before, so that the fold can tell them apart.
                     self.settle().await;
@@ -109,6 +111,34 @@ impl Driver<'_> {
         }
     }
 
+    /// Probes ask as long as there are phases.
+    fn ask(&mut self, phase: Phase, inputs: &mut VecDeque<Input>) {
+        if phase == Phase::Idle {
+            self.probes = None;
+        }
+        if phase == Phase::Idle || self.probes.is_some() {
+            return;
+        }
+        let urls = urls(self.experiment, &self.stage.edges());
+        let probes: Result<Vec<_>, String> = (self.experiment.expects.iter())
+            .filter_map(|expectation| match &expectation.on {
+                On::Probe(probe) => Some(asked(probe, &urls).map(|probe| (expectation.name.clone(), probe))),
+                On::Edge { .. } | On::Service { .. } => None,
+            })
+            .collect();
+        if probes.as_ref().is_ok_and(Vec::is_empty) {
+            return;
+        }
+        let stage = Arc::clone(&self.stage);
+        let publish: probes::Publish = Arc::new(move |event| stage.publish(event));
+        let scale = self.experiment.run.time_scale;
+        let started = probes.and_then(|probes| probes::start(probes, &self.stage.edges(), scale, publish));
+        match started {
+            Ok(running) => self.probes = Some(running),
+            Err(text) => inputs.push_back(self.trouble(Exit::Environment, text)),
+        }
+    }
+
     /// Arms the faults that have to be in force before the fault phase, or the others.
     fn arm(&self, life: Duration, early: bool, inputs: &mut VecDeque<Input>) {
         let scale = self.experiment.run.time_scale;
@@ -122,7 +152,7 @@ impl Driver<'_> {
         }
     }
 
-    fn trouble(&self, exit: Exit, text: String) -> Input {
+    pub(super) fn trouble(&self, exit: Exit, text: String) -> Input {
         self.stage.publish(Event::Trouble { exit: exit.code(), text });
         Input::Broken
     }
@@ -161,7 +191,8 @@ impl Driver<'_> {
     fn start_command(&mut self, inputs: &mut VecDeque<Input>) {
         let Some(argv) = &self.options.command else { return };
         let edges = urls(self.experiment, &self.stage.edges());
-        let env = command::environment(self.stage.admin(), &edges);
+        let mut env = command::environment(self.stage.admin(), &edges);
+        env.extend(self.stage.marker());
         let argv = match command::fill(argv, &edges) {
             Ok(argv) => argv,
             Err(text) => {
@@ -172,6 +203,7 @@ impl Driver<'_> {
         self.progress.give_way();
         match command::start(&argv, &env) {
             Ok(running) => {
+                self.stage.child(running.pid());
                 self.stage.publish(Event::Command { argv: argv.clone(), exit: None, stopped: false });
                 self.command = Some(Cmd { argv, running, told: false });
             }

@@ -4,6 +4,7 @@ use super::carry::Cmd;
 use super::guard::Guards;
 use super::load::{self, Counts};
 use super::machine::{Input, Run, Setup};
+use super::probes;
 use super::progress::Progress;
 use super::services;
 use super::stage::{Answer, Stage, Stop};
@@ -109,6 +110,7 @@ pub async fn run(
         command: None,
         load: None,
         waiting: None,
+        probes: None,
         stops: 0,
     };
     driver.stage.publish(started(experiment, options));
@@ -131,6 +133,8 @@ pub(super) struct Driver<'e> {
     pub(super) wake: Option<Duration>,
     pub(super) command: Option<Cmd>,
     pub(super) load: Option<load::Running>,
+    /// The probes, while a phase lasts.
+    pub(super) probes: Option<probes::Running>,
     /// What services will answer.
     pub(super) waiting: Option<Answer<Input>>,
     pub(super) stops: u32,
@@ -179,6 +183,7 @@ impl Driver<'_> {
                 },
                 exit = command_end(&mut self.command) => Some(self.command_ended(exit)),
                 counts = load_end(&mut self.load) => self.load_ended(counts, &mut inputs),
+                why = broken_probe(&mut self.probes) => { self.probes = None; Some(self.trouble(Exit::Environment, why)) }
                 input = answer(&mut self.waiting) => { self.waiting = None; Some(input) }
                 _ = beat.tick() => self.beat(),
                 () = tokio::time::sleep_until(wake) => Some(Input::Tick),
@@ -267,6 +272,13 @@ impl Driver<'_> {
 async fn command_end(command: &mut Option<Cmd>) -> i32 {
     match command {
         Some(command) => command.running.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn broken_probe(probes: &mut Option<probes::Running>) -> String {
+    match probes {
+        Some(probes) => probes.broken().await,
         None => std::future::pending().await,
     }
 }

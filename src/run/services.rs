@@ -102,7 +102,7 @@ pub fn filled(rule: &FaultRule, edges: &[(String, String)]) -> Result<FaultRule,
     Ok(rule)
 }
 
-/// A probe, with the URL of each edge filled in: a probe through an edge gets its whole URL.
+/// A probe, with the URL of each edge filled in.
 ///
 /// # Errors
 /// A sentence for the user, if there is no such edge.
@@ -111,9 +111,6 @@ pub fn asked(probe: &Probe, edges: &[(String, String)]) -> Result<Probe, String>
     match &mut probe.ask {
         Ask::Http(ask) => {
             ask.url = fill_word(&ask.url, edges)?;
-            if let Some((_, edge)) = ask.edge.and_then(|edge| edges.get(edge)) {
-                ask.url.insert_str(0, edge);
-            }
             for (_, value) in &mut ask.headers {
                 *value = fill_word(value, edges)?;
             }

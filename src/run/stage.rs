@@ -55,8 +55,19 @@ pub trait Stage: Send + Sync + 'static {
     fn put_down(&self) -> Answer<Vec<Failure>> {
         Box::pin(async { Vec::new() })
     }
-    /// The run is over: listeners close, the journal is finished. It may block.
-    fn close(&self) {}
+    /// What every process of this run has in its environment, if they must be found again.
+    fn marker(&self) -> Option<(String, String)> {
+        None
+    }
+    /// A process that leads a group was started for this run.
+    fn child(&self, _pid: u32) {}
+    /// The run is over: listeners close, the journal is finished, what was started is ended. It may block.
+    ///
+    /// # Errors
+    /// A sentence for the user, if something could not be put back.
+    fn close(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// The user asks to stop.
