@@ -293,7 +293,7 @@ fn vacuities(
         };
         reasons.push(format!("fault `{}` struck nothing: {why}", fault.name));
     }
-    let skipped = |rule| super::build::skipped(experiment, rule).is_some();
+    let skipped = |rule| experiment.skips(rule).is_some();
     if !experiment.faults.is_empty() && experiment.faults.iter().all(skipped) {
         reasons.push("every fault is on a service that was not started: nothing was injected".into());
     }

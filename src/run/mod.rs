@@ -5,6 +5,7 @@
 //! the proxy's sockets, of plans, or of how faults are carried out.
 
 mod ask;
+mod carry;
 mod client;
 pub mod command;
 pub mod driver;
@@ -14,9 +15,11 @@ pub mod machine;
 pub mod output;
 pub mod probes;
 pub mod progress;
+pub mod services;
 pub mod stage;
 #[cfg(test)]
 pub(crate) mod testing;
+mod words;
 
 pub use driver::Options;
 pub use stage::{Stage, Stop};
