@@ -274,10 +274,9 @@ fn vacuities(
             "; no fault was armed (`baseline = false` skips this check)"
         };
         reasons.push(format!(
-            "`{}`: no sample for {} on `{}` in the {}: {why}{cure}",
+            "`{}`: no sample for {} in the {}: {why}{cure}",
             check.name,
-            check.key,
-            check.target(),
+            check.subject(),
             called(check.phase)
         ));
     }
@@ -324,10 +323,9 @@ fn describe(check: &CheckResult) -> String {
     let observed = check.observed.map_or_else(String::new, |value| super::text::value(check, value));
     let limit = check.expected();
     format!(
-        "`{}`: {} on `{}` was {observed} in the {}, expected {limit}",
+        "`{}`: {} was {observed} in the {}, expected {limit}",
         check.name,
-        check.key,
-        check.target(),
+        check.subject(),
         called(check.phase)
     )
 }
