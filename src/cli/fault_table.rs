@@ -29,6 +29,9 @@ pub struct New {
     /// Answers with this status instead of the upstream.
     #[arg(long, value_name = "STATUS")]
     pub respond: Option<u16>,
+    /// Goes to this upstream instead.
+    #[arg(long, value_name = "URL")]
+    pub reroute: Option<String>,
     /// Of matching requests; any fraction.
     #[arg(long)]
     pub percent: Option<f64>,
@@ -55,7 +58,11 @@ pub struct New {
 impl New {
     /// Whether it names something to be done.
     pub(crate) fn does_something(&self) -> bool {
-        self.latency.is_some() || self.hang.is_some() || self.drop.is_some() || self.respond.is_some()
+        self.latency.is_some()
+            || self.hang.is_some()
+            || self.drop.is_some()
+            || self.respond.is_some()
+            || self.reroute.is_some()
     }
 }
 
@@ -67,6 +74,7 @@ pub(crate) fn table(new: &New, ttl: Option<&str>) -> Result<Value, Failed> {
         ("hang", hang),
         ("drop", new.drop.as_ref().map(|how| json!(how))),
         ("respond", new.respond.map(|status| json!(status))),
+        ("reroute", new.reroute.as_ref().map(|url| json!({ "upstream": url }))),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key, value?)))

@@ -22,7 +22,7 @@ use crate::telemetry::{EdgeLabels, Event, Telemetry};
 use crate::units::Name;
 use clock::keep;
 use descriptors::share_descriptors;
-use plans::{publish, take_out};
+use plans::{no_way_back, publish, take_out};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -220,6 +220,7 @@ impl Control {
             return Err(Refusal::Invalid(format!("fault `{}` is on no edge", rule.name)));
         }
         state.services.may(&rule)?;
+        no_way_back(state, &rule)?;
         let protocols: Vec<Protocol> = on.iter().map(|edge| edge.protocol).collect();
         let edges = on.iter().map(|edge| edge.name.clone()).collect();
         let totals = state.totals.entry(rule.name.clone()).or_default().clone();
