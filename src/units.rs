@@ -162,7 +162,15 @@ impl FromStr for Rate {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/s", trim(self.0))
+        f.write_str(&per(self.0))
+    }
+}
+
+/// A rate per second; what is rare, per hour.
+fn per(second: f64) -> String {
+    match second {
+        rare if rare > 0.0 && rare < 0.01 => format!("{}/h", trim(rare * 3600.0)),
+        often => format!("{}/s", trim(often)),
     }
 }
 
@@ -342,7 +350,7 @@ impl Comparison {
         match unit {
             Unit::Ratio => format!("{}%", trim(value * 100.0)),
             Unit::Seconds => Span(Duration::from_secs_f64(value.clamp(0.0, Span::MAX))).to_string(),
-            Unit::PerSecond => format!("{}/s", trim(value)),
+            Unit::PerSecond => per(value),
             Unit::Count => trim(value),
             Unit::Times => format!("{}x", trim(value)),
         }
@@ -377,6 +385,11 @@ impl FromStr for Comparison {
             (number.trim().parse().map_err(|_| wrong())?, Unit::Times)
         } else if let Ok(number) = rest.parse::<f64>() {
             (number, Unit::Count)
+        } else if let Some((number, "s" | "m" | "min" | "h")) =
+            rest.split_once('/').map(|(n, per)| (n.trim(), per.trim()))
+            && number.parse() == Ok(0.0)
+        {
+            (0.0, Unit::PerSecond)
         } else if rest.contains('/') {
             (rest.parse::<Rate>().map_err(|_| wrong())?.get(), Unit::PerSecond)
         } else {
@@ -429,6 +442,9 @@ mod tests {
         assert_eq!("<= 1.5x".parse::<Comparison>().unwrap().unit, Unit::Times);
         assert_eq!("> 40/s".parse::<Comparison>().unwrap().unit, Unit::PerSecond);
         assert_eq!("<= 50".parse::<Comparison>().unwrap().unit, Unit::Count);
+        let rare: Comparison = "< 0.01/h".parse().unwrap();
+        assert_eq!((rare.unit, rare.to_string().as_str()), (Unit::PerSecond, "< 0.01/h"));
+        assert!(!"<= 0/h".parse::<Comparison>().unwrap().holds(0.01));
         for text in ["99%", ">= ", "< soon", "<> 5", "< -5", "< nan"] {
             assert!(text.parse::<Comparison>().is_err(), "{text}");
         }

@@ -44,6 +44,7 @@ fn look(args: &Args, flags: &Flags<'_>, out: &mut dyn Write, err: &mut dyn Write
         upstream: flags.upstream.clone(),
         seed: flags.seed,
         env: flags.env,
+        ..Overrides::default()
     };
     let mut broken = false;
     let mut files = Vec::new();
@@ -90,10 +91,10 @@ fn count(n: usize, what: &str) -> String {
 }
 
 fn summary(experiment: &Experiment) -> String {
-    let Experiment { name, edges, faults, expects, guardrails, run, .. } = experiment;
+    let Experiment { name, services, edges, faults, expects, guardrails, run, .. } = experiment;
     let total = (run.warmup + run.baseline + run.fault + run.recovery).mul_f64(run.time_scale);
-    let lengths = [edges.len(), faults.len(), expects.len(), guardrails.len()];
-    let words = ["edge", "fault", "expectation", "guardrail"];
+    let lengths = [services.len(), edges.len(), faults.len(), expects.len(), guardrails.len()];
+    let words = ["service", "edge", "fault", "expectation", "guardrail"];
     let parts: String = lengths.into_iter().zip(words).map(|(n, what)| count(n, what)).collect();
     format!("`{name}`{parts}, {}", Span(total))
 }

@@ -1,6 +1,6 @@
 //! Reading experiment files for commands: the flags that change a file, and its mistakes shown.
 
-use crate::model::{Experiment, Loaded, Overrides, load};
+use crate::model::{Experiment, Loaded, Overrides, Ports, load};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,9 @@ pub struct Flags {
     pub seed: Option<u64>,
     #[arg(skip)]
     given: Option<Given>,
+    /// A file that is read again keeps its ports.
+    #[arg(skip)]
+    ports: Ports,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -50,7 +53,13 @@ impl Flags {
 
     /// Reads a file; its mistakes and warnings go to standard error.
     pub fn load(&self, path: &Path, quiet: bool) -> Option<Experiment> {
-        let overrides = Overrides { set: self.set(), upstream: self.upstreams(), seed: self.seed, env: &env };
+        let overrides = Overrides {
+            set: self.set(),
+            upstream: self.upstreams(),
+            seed: self.seed,
+            env: &env,
+            ports: self.ports.clone(),
+        };
         let mut err = anstream::AutoStream::auto(std::io::stderr());
         match load(path, &overrides) {
             Ok(Loaded { experiment, warnings }) => {

@@ -62,7 +62,7 @@ const ALIASES: [(&str, &str); 7] = [
 ];
 
 /// The problem that a key is missing; the walk over a file that could not be read whole leaves these out.
-fn missing(shape: &str, key: &str, place: Place) -> Problem {
+pub(crate) fn missing(shape: &str, key: &str, place: Place) -> Problem {
     Problem::error(format!("`{key}` is missing in {}", quoted(shape)))
         .at(place)
         .label(format!("{} has no `{key}`", quoted(shape)))
@@ -78,6 +78,11 @@ fn meant(key: &str, shape: &'static Shape) -> Option<&'static str> {
     let instead = || shape.instead.iter().find(|(other, _)| *other == plain).map(|(_, here)| *here);
     let same = shape.keys.iter().map(|key| key.name).find(|name| *name == plain);
     same.or_else(instead).or_else(|| nearest(key, shape.keys.iter().map(|key| key.name)))
+}
+
+/// Whether a key that is not known here was probably meant to be this one.
+pub(crate) fn misspelt(tree: &Tree, shape: &'static Shape, name: &str) -> bool {
+    tree.entries.iter().any(|entry| shape.key(&entry.key).is_none() && meant(&entry.key, shape) == Some(name))
 }
 
 fn unknown(key: &str, place: Place, shape: &'static Shape) -> Problem {
@@ -167,7 +172,17 @@ fn value(node: &mut Node, kind: &'static Kind, at: At<'_>, problems: &mut Proble
                 value(&mut entry.node, kind, at, problems);
             }
         }
-        (Kind::Word(word), Value::Text(text)) => {
+        (Kind::Word(_), Value::Text(text)) if super::fill::names(text).next().is_some() => {
+            let name = super::fill::names(text).next().unwrap_or_default().to_owned();
+            node.broken = true;
+            problems.push(
+                Problem::error(format!("`${{edge.{name}}}` cannot be used in `{}`", at.key))
+                    .at(place)
+                    .label("the address of an edge is known only once it listens")
+                    .help("write the address itself, such as `127.0.0.1:9000`; it is filled in only in what services, hooks and probes are given"),
+            );
+        }
+        (Kind::Word(word) | Kind::Filled(word), Value::Text(text)) => {
             if let Err(wrong) = (word.check)(text) {
                 node.broken = true;
                 problems.push(bad(at, place, wrong));
@@ -196,6 +211,8 @@ fn value(node: &mut Node, kind: &'static Kind, at: At<'_>, problems: &mut Proble
             }
         }
         (Kind::Flag, Value::Flag(_)) => {}
+        (Kind::Scalar, Value::Text(_) | Value::Integer(_) | Value::Flag(_)) => {}
+        (Kind::Scalar, Value::Float(number)) if number.is_finite() => {}
         (Kind::Integer(low, high), Value::Integer(number)) => {
             if !(i128::from(*low)..=i128::from(*high)).contains(number) {
                 node.broken = true;
@@ -227,9 +244,11 @@ pub(crate) fn number(node: &Node) -> Option<f64> {
 fn takes(kind: &Kind, node: &Node) -> bool {
     match (kind, &node.value) {
         (Kind::Any(kinds), _) => kinds.iter().any(|kind| takes(kind, node)),
+        (Kind::Scalar, Value::Float(number)) => number.is_finite(),
         (Kind::Many(kind), Value::List(list)) => list.iter().all(|node| takes(kind, node)),
         (Kind::Many(kind), _) => takes(kind, node),
-        (Kind::Word(_) | Kind::OneOf(..), Value::Text(_))
+        (Kind::Word(_) | Kind::Filled(_) | Kind::OneOf(..), Value::Text(_))
+        | (Kind::Scalar, Value::Text(_) | Value::Integer(_) | Value::Flag(_))
         | (Kind::Flag, Value::Flag(_))
         | (Kind::Integer(..), Value::Integer(_))
         | (Kind::Number(..), Value::Integer(_) | Value::Float(_))
@@ -262,7 +281,17 @@ fn wrong_type(node: &mut Node, kind: &'static Kind, at: At<'_>, problems: &mut P
         (Kind::Integer(..) | Kind::Number(..), Value::Text(text)) if text.trim().parse::<f64>().is_ok() => {
             Some(format!("write `{}`, without quotes", text.trim()))
         }
-        (Kind::Word(word), Value::Integer(_) | Value::Float(_) | Value::Flag(_) | Value::Date) => {
+        // What a process is given: `PORT = 4000`.
+        (Kind::Filled(word), Value::Integer(number)) if word.pattern.is_empty() => {
+            Some(format!("write it in quotes: `\"{number}\"`"))
+        }
+        (Kind::Filled(word), Value::Flag(flag)) if word.pattern.is_empty() => {
+            Some(format!("write it in quotes: `\"{flag}\"`"))
+        }
+        (
+            Kind::Word(word) | Kind::Filled(word),
+            Value::Integer(_) | Value::Float(_) | Value::Flag(_) | Value::Date,
+        ) => {
             let example = word.examples.first().map_or_else(String::new, |example| format!("\"{example}\""));
             let example = if at.example.starts_with('"') { at.example } else { &example };
             Some(format!("write it in quotes, such as `{example}`"))

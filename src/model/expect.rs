@@ -1,10 +1,11 @@
-//! `[[expect]]` and `[[guardrail]]`: limits on what is measured on an edge.
+//! `[[expect]]` and `[[guardrail]]`: limits on what is measured on an edge or a service, and what a probe must see.
 
-use super::fault::Surroundings;
+use super::around::Surroundings;
+use super::conform::missing;
 use super::keys::{quantile, status_set};
 use super::reader::Reader;
 use super::tree::Node;
-use super::{Check, Expectation, Guardrail, Metric, On, Phase, Phases};
+use super::{Check, Expectation, Guardrail, Metric, On, Phase, Phases, ServiceCheck, ServiceMetric, probe};
 use crate::decision::Protocol;
 use crate::problem::{Place, Problem, Problems};
 use crate::units::{Comparison, Name, Op, Span, Unit};
@@ -25,16 +26,197 @@ pub(crate) fn expectation(
     phases: &Phases,
     problems: &mut Problems,
 ) -> Option<Expectation> {
-    let (edge, checks) = measured(table, around, Judge::Expectation, problems);
     let judged = judged_phases(table, phases, problems);
+    let (name, on) = match ground(table, problems)? {
+        Ground::Edge => {
+            let (edge, checks) = measured(table, around, Judge::Expectation, problems);
+            (default_name(table, &checks), On::Edge { edge: edge?, checks })
+        }
+        Ground::Service => {
+            let (service, checks) = supervised(table, around, problems);
+            let keys: Vec<String> = checks.iter().map(|check| check.metric.key()).collect();
+            let name = format!("{}: {}", table.text("service")?, keys.join(", "));
+            (Some(name), On::Service { service: service?, checks })
+        }
+        Ground::Probe => {
+            let probe = probe::read(table, around, problems)?;
+            (Some(probe::name(table, &probe)), On::Probe(probe))
+        }
+    };
     Some(Expectation {
-        name: name(table, &checks)?,
-        on: On::Edge { edge: edge?, checks },
+        name: named(table, name)?,
+        on,
         phases: judged,
         include_injected: table.flag_or_default("include_injected"),
         baseline: table.flag_or_default("baseline"),
         line: problems.line_column(table.place).0,
     })
+}
+
+/// On what an expectation stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ground {
+    Edge,
+    Service,
+    Probe,
+}
+
+/// What is measured on a service.
+const OF_SERVICES: [&str; 5] = ["up", "restarts", "downtime", "crash_rate", "env"];
+
+/// On what an expectation stands; nothing if it stands on several things, or on none.
+fn ground(table: &Reader<'_>, problems: &mut Problems) -> Option<Ground> {
+    let of_edge = |key: &str| {
+        ["success_rate", "error_rate", "status_rate", "rate", "in_flight"].contains(&key)
+            || quantile(key).is_some()
+    };
+    let kinds = table.entries().iter().filter_map(|entry| match entry.key.as_str() {
+        key if of_edge(key) => Some((Ground::Edge, key, entry.key_place)),
+        key if OF_SERVICES.contains(&key) => Some((Ground::Service, key, entry.key_place)),
+        key if probe::ASKS.contains(&key) => Some((Ground::Probe, key, entry.key_place)),
+        _ => None,
+    });
+    let kinds: Vec<_> = kinds.collect();
+    let ground = match (kinds.first(), table.has("service"), table.has("edge")) {
+        (Some((ground, ..)), ..) => *ground,
+        (None, true, false) => Ground::Service,
+        _ => Ground::Edge,
+    };
+    if let Some((first, key, place)) = kinds.first()
+        && let Some((_, other, at)) = kinds.iter().find(|(ground, ..)| ground != first)
+    {
+        problems.push(
+            Problem::error("an expectation judges one thing")
+                .at(*at)
+                .label(format!("`{other}` and `{key}` are judged on different things"))
+                .related(*place, "the first")
+                .help("make two `[[expect]]` of it"),
+        );
+        return None;
+    }
+    let (needs, misplaced) = match ground {
+        Ground::Edge => ("edge", &["service"][..]),
+        Ground::Service => ("service", &["edge"][..]),
+        Ground::Probe => ("", &["service", "include_injected"][..]),
+    };
+    let key = kinds.first().map_or(needs, |(_, key, _)| key);
+    for wrong in misplaced.iter().filter(|wrong| table.has(wrong)) {
+        let problem = match (*wrong, needs) {
+            ("edge" | "service", "edge") => misplaced_metric(key, "an edge", "a service", needs),
+            ("edge" | "service", "service") => misplaced_metric(key, "a service", "an edge", needs),
+            _ => Problem::error(format!("`{wrong}` has no meaning beside `{key}`"))
+                .label("says nothing here")
+                .help("take it out"),
+        };
+        problems.push(problem.at(table.key_place(wrong)));
+        if *wrong != "include_injected" {
+            return None;
+        }
+    }
+    for manner in probe::MANNERS.into_iter().filter(|manner| ground != Ground::Probe && table.has(manner)) {
+        problems.push(
+            Problem::error(format!("`{manner}` says how to probe, and nothing is probed"))
+                .at(table.key_place(manner))
+                .label("only for `http`, `tcp` and `command`")
+                .help("take it out, or add what the probe asks"),
+        );
+    }
+    if !needs.is_empty() && !table.has(needs) {
+        if !table.misspelt(match ground {
+            Ground::Service => "service",
+            _ => "edge",
+        }) {
+            let example = if needs == "edge" { "checkout" } else { "payments" };
+            problems.push(
+                missing("[[expect]]", needs, table.place).help(format!("add `{needs} = \"{example}\"`")),
+            );
+        }
+        return None;
+    }
+    Some(ground)
+}
+
+fn misplaced_metric(key: &str, here: &str, there: &str, needs: &str) -> Problem {
+    Problem::error(format!("`{key}` is measured on {here}"))
+        .label(format!("not on {there}"))
+        .help(format!("write `{needs} = \"NAME\"`"))
+}
+
+/// The service and the checks on it.
+fn supervised(
+    table: &Reader<'_>,
+    around: &Surroundings,
+    problems: &mut Problems,
+) -> (Option<usize>, Vec<ServiceCheck>) {
+    let found = around.services(table, problems).first().map(|(n, service, place)| (*n, *service, *place));
+    if let Some((_, service, place)) = found.filter(|(_, service, _)| service.command.is_empty()) {
+        problems.push(
+            Problem::error(format!("service `{}` is external", service.name))
+                .at(place)
+                .label("Brownout does not watch it")
+                .help("give it a `command`, or look at it with a probe: `http`, `tcp` or `command`"),
+        );
+    }
+    let mut checks = Vec::new();
+    for entry in table.entries().iter().filter(|entry| OF_SERVICES.contains(&entry.key.as_str())) {
+        let place = entry.node.place;
+        let metric = match entry.key.as_str() {
+            "up" => (ServiceMetric::Up, SHARE),
+            "restarts" => {
+                (ServiceMetric::Restarts, Measure { unit: Unit::Count, what: "a count", example: "<= 1" })
+            }
+            "downtime" => (
+                ServiceMetric::Downtime,
+                Measure { unit: Unit::Seconds, what: "a duration", example: "< 30s" },
+            ),
+            "crash_rate" => {
+                let what = "a number per hour, or per second";
+                (ServiceMetric::CrashRate, Measure { unit: Unit::PerSecond, what, example: "< 0.01/h" })
+            }
+            _ => {
+                let line = problems.line_column(place).0;
+                checks.extend(table.pairs("env").into_iter().map(|(name, value)| ServiceCheck {
+                    metric: ServiceMetric::Env { name, value },
+                    limit: Comparison { op: Op::AtLeast, limit: 1.0, unit: Unit::Ratio },
+                    line,
+                }));
+                continue;
+            }
+        };
+        let (metric, measure) = metric;
+        if let Some(limit) = limit(&entry.key, measure, &entry.node, Judge::Expectation, problems) {
+            checks.push(ServiceCheck { metric, limit, line: problems.line_column(place).0 });
+        }
+    }
+    let said = |key: &'static str| table.has(key) && (key != "env" || !table.pairs("env").is_empty());
+    if !OF_SERVICES.into_iter().any(said) && !table.entries().iter().any(|entry| entry.node.broken) {
+        problems.push(
+            Problem::error("nothing is measured here")
+                .at(table.place)
+                .label("has no limit")
+                .help("add one, such as `up = \">= 99%\"`, `restarts = \"<= 1\"` or `env.NAME = \"value\"`"),
+        );
+    }
+    (found.map(|(n, ..)| n), checks)
+}
+
+/// Refuses probes of one name: metrics and reports could not tell them apart.
+pub(crate) fn distinct(tables: &[Reader<'_>], all: &[Option<Expectation>], problems: &mut Problems) {
+    let mut seen: Vec<(&Name, &Reader<'_>)> = Vec::new();
+    for (table, expectation) in tables.iter().zip(all) {
+        let Some(Expectation { name, on: On::Probe(_), .. }) = expectation else { continue };
+        match seen.iter().find(|(other, _)| *other == name) {
+            // Names that are both written are compared elsewhere.
+            Some((_, first)) if !(table.has("name") && first.has("name")) => problems.push(
+                Problem::error(format!("two probes are called `{name}`"))
+                    .at(table.place)
+                    .label("reports could not tell them apart")
+                    .related(first.place, "the first")
+                    .help("give each its own `name`"),
+            ),
+            _ => seen.push((name, table)),
+        }
+    }
 }
 
 /// Reads one guardrail.
@@ -55,7 +237,7 @@ pub(crate) fn guardrail(
         );
     }
     Some(Guardrail {
-        name: name(table, &checks)?,
+        name: named(table, default_name(table, &checks))?,
         edge: edge?,
         checks,
         lasts,
@@ -65,15 +247,20 @@ pub(crate) fn guardrail(
     })
 }
 
-/// The name, or one made of the edge and what is measured.
-fn name(table: &Reader<'_>, checks: &[Check]) -> Option<Name> {
+/// The name that is written, or this one, cut to the length of a name.
+fn named(table: &Reader<'_>, default: Option<String>) -> Option<Name> {
     if table.has("name") {
         return table.parsed("name");
     }
+    let plain: String =
+        default?.chars().map(|c| if c.is_control() || c == '"' { ' ' } else { c }).take(64).collect();
+    plain.trim().parse().ok()
+}
+
+/// A name made of the edge and what is measured.
+fn default_name(table: &Reader<'_>, checks: &[Check]) -> Option<String> {
     let keys: Vec<String> = checks.iter().map(|check| check.metric.key()).collect();
-    let full = format!("{}: {}", table.text("edge")?, keys.join(", "));
-    let short: String = full.chars().take(64).collect();
-    short.trim_end().parse().ok()
+    Some(format!("{}: {}", table.text("edge")?, keys.join(", ")))
 }
 
 /// The edge and the checks on it.
@@ -130,18 +317,40 @@ fn measured(
 }
 
 fn check(metric: Metric, node: &Node, judge: Judge, problems: &mut Problems) -> Option<Check> {
+    let measure = match metric {
+        Metric::SuccessRate => SHARE,
+        Metric::ErrorRate | Metric::StatusRate(_) => Measure { example: "< 1%", ..SHARE },
+        Metric::Quantile(_) => Measure { unit: Unit::Seconds, what: "a duration", example: "< 800ms" },
+        Metric::Rate => Measure { unit: Unit::PerSecond, what: "a number per second", example: "> 40/s" },
+        Metric::InFlight => Measure { unit: Unit::Count, what: "a count", example: "<= 200" },
+    };
+    let limit = limit(&metric.key(), measure, node, judge, problems)?;
+    Some(Check { metric, limit, line: problems.line_column(node.place).0 })
+}
+
+/// What a limit is compared with.
+#[derive(Clone, Copy)]
+struct Measure {
+    unit: Unit,
+    what: &'static str,
+    example: &'static str,
+}
+
+const SHARE: Measure = Measure { unit: Unit::Ratio, what: "a share, written in percent", example: ">= 99%" };
+
+/// The limit of a key, if it can be compared with what is measured, and can fail and hold.
+fn limit(
+    key: &str,
+    measure: Measure,
+    node: &Node,
+    judge: Judge,
+    problems: &mut Problems,
+) -> Option<Comparison> {
     if node.broken {
         return None;
     }
     let limit: Comparison = node.as_text()?.parse().ok()?;
-    let (unit, what, example) = match metric {
-        Metric::SuccessRate => (Unit::Ratio, "a share, written in percent", ">= 99%"),
-        Metric::ErrorRate | Metric::StatusRate(_) => (Unit::Ratio, "a share, written in percent", "< 1%"),
-        Metric::Quantile(_) => (Unit::Seconds, "a duration", "< 800ms"),
-        Metric::Rate => (Unit::PerSecond, "a number per second", "> 40/s"),
-        Metric::InFlight => (Unit::Count, "a count", "<= 200"),
-    };
-    let key = metric.key();
+    let Measure { unit, what, example } = measure;
     if limit.unit != unit {
         let text = node.as_text().unwrap_or_default().trim();
         let help = match (unit, limit.unit) {
@@ -150,7 +359,9 @@ fn check(metric: Metric, node: &Node, judge: Judge, problems: &mut Problems) -> 
             }
             (Unit::Ratio, Unit::Count) if limit.limit <= 100.0 => format!("write `\"{text}%\"`"),
             (Unit::Seconds, Unit::Count) => format!("add the unit: `\"{text}ms\"` or `\"{text}s\"`"),
-            (Unit::PerSecond, Unit::Count) => format!("write `\"{text}/s\"`"),
+            (Unit::PerSecond, Unit::Count) => {
+                format!("write `\"{text}/{}\"`", if example.ends_with("/h") { "h" } else { "s" })
+            }
             _ => format!("write one such as `\"{example}\"`"),
         };
         let problem = Problem::error(format!("`{key}` cannot be compared with this"))
@@ -210,7 +421,7 @@ fn check(metric: Metric, node: &Node, judge: Judge, problems: &mut Problems) -> 
                 .help(format!("write a limit that can fail, such as `\"{example}\"`")),
         );
     }
-    Some(Check { metric, limit, line: problems.line_column(node.place).0 })
+    Some(limit)
 }
 
 fn judged_phases(table: &Reader<'_>, phases: &Phases, problems: &mut Problems) -> Vec<Phase> {

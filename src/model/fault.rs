@@ -1,73 +1,35 @@
 //! `[[fault]]`: where, who, when and what, read together because they must fit each other.
 
-use super::law::{self, Folder};
+use super::around::Surroundings;
+use super::conform::missing;
+use super::deed::{self, DEEDS};
+use super::law;
 use super::reader::Reader;
 use super::tree::Value;
-use super::{FaultRule, Ttl, when, who};
+use super::when::{self, Ground};
+use super::{FaultRule, Ttl, When, Who, who};
 use crate::decision::{self, Answer, Cut, Protocol, Then};
-use crate::fault::{Drop, DropAt, Fault, Hang, HangWhere, How, Latency, Respond};
-use crate::problem::{Problem, Problems, all_of, nearest};
+use crate::fault::{Drop, DropAt, Fault, Hang, HangWhere, How, Latency, Reroute, Respond};
+use crate::problem::{Problem, Problems, all_of};
 use crate::units::Span;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// What a fault must know of the rest of the file.
-#[derive(Debug)]
-pub(crate) struct Surroundings {
-    /// The edges by their place in the file; no protocol if the edge is broken.
-    pub(crate) edges: Vec<(String, Option<Protocol>)>,
-    /// How long the fault phase lasts; `None` if it is not known.
-    pub(crate) phase: Option<Duration>,
-    /// Where files with samples are.
-    pub(crate) folder: Folder,
-}
-
-impl Surroundings {
-    /// The place of an edge in the file, if there is one of this name and nothing is wrong with it.
-    pub(crate) fn find(&self, table: &Reader<'_>, problems: &mut Problems) -> Vec<(usize, Protocol)> {
-        let mut found: Vec<(usize, Protocol)> = Vec::new();
-        for node in table.many("edge") {
-            let Some(name) = node.as_text() else { continue };
-            let Some(index) = self.edges.iter().position(|(edge, _)| edge == name) else {
-                // That there are no edges at all is another mistake, and reported.
-                if !self.edges.is_empty() {
-                    let names = || self.edges.iter().map(|(edge, _)| edge.as_str());
-                    problems.push(
-                        Problem::error(format!("there is no edge `{name}`"))
-                            .at(node.place)
-                            .label("not an edge")
-                            .help(match nearest(name, names()) {
-                                Some(near) => format!("did you mean `{near}`?"),
-                                None => format!("there is {}", all_of(names())),
-                            }),
-                    );
-                }
-                continue;
-            };
-            if found.iter().any(|(other, _)| *other == index) {
-                problems.push(
-                    Problem::error(format!("edge `{name}` is there twice"))
-                        .at(node.place)
-                        .label("again")
-                        .help("take one out"),
-                );
-            } else if let Some(protocol) = self.edges.get(index).and_then(|(_, protocol)| *protocol) {
-                found.push((index, protocol));
-            }
-        }
-        found
-    }
-}
 
 /// The actions that this version has.
-pub(crate) const ACTIONS: [&str; 4] = ["latency", "hang", "drop", "respond"];
+pub(crate) const ACTIONS: [&str; 5] = ["latency", "hang", "drop", "respond", "reroute"];
 
 /// Reads one fault.
 pub(crate) fn read(table: &Reader<'_>, around: &Surroundings, problems: &mut Problems) -> Option<FaultRule> {
+    let ground = ground(table, problems)?;
+    let when = when::read(table, ground, around, problems);
+    if ground == Ground::Services {
+        let (services, deeds) = deed::read(table, around, problems);
+        let rule = rule(table, Who::default(), when, problems)?;
+        return Some(FaultRule { services, deeds, ..rule });
+    }
+    deed::not_here(table, problems);
     let edges = around.find(table, problems);
     let protocols: Vec<Protocol> = edges.iter().map(|(_, protocol)| *protocol).collect();
     let who = who::read(table, &protocols, problems);
-    let when = when::read(table, around.phase, problems);
     let actions = actions(table, &protocols, around, problems);
     for (key, action) in &actions {
         let misfit = edges.iter().find_map(|(index, protocol)| {
@@ -88,7 +50,7 @@ pub(crate) fn read(table: &Reader<'_>, around: &Surroundings, problems: &mut Pro
             at_accept(table, problems);
         }
     }
-    if !ACTIONS.iter().any(|key| table.entries().iter().any(|entry| entry.key == *key))
+    if !ACTIONS.into_iter().chain(DEEDS).any(|key| table.has(key))
         && !table.entries().iter().any(|entry| entry.node.broken)
     {
         problems.push(
@@ -99,8 +61,50 @@ pub(crate) fn read(table: &Reader<'_>, around: &Surroundings, problems: &mut Pro
         );
     }
     Some(FaultRule {
-        name: table.parsed("name")?,
         edges: edges.into_iter().map(|(index, _)| index).collect(),
+        actions: actions.into_iter().map(|(_, action)| action).collect(),
+        ..rule(table, who, when, problems)?
+    })
+}
+
+/// Whether it is on edges or on services.
+fn ground(table: &Reader<'_>, problems: &mut Problems) -> Option<Ground> {
+    match (table.has("edge"), table.has("service")) {
+        (true, false) => Some(Ground::Edges),
+        (false, true) => Some(Ground::Services),
+        (true, true) => {
+            problems.push(
+                Problem::error("a fault is on edges or on services")
+                    .at(table.key_place("service"))
+                    .label("which of them?")
+                    .related(table.key_place("edge"), "the other")
+                    .help("make two faults of it"),
+            );
+            None
+        }
+        (false, false) => {
+            let ground = match DEEDS.into_iter().any(|key| table.has(key)) {
+                true => Ground::Services,
+                false => Ground::Edges,
+            };
+            let (key, example) = match ground {
+                Ground::Services => ("service", "payments"),
+                Ground::Edges => ("edge", "provider"),
+            };
+            if !table.misspelt("edge") && !table.misspelt("service") {
+                let help = format!("add `{key} = \"{example}\"`");
+                problems.push(missing("[[fault]]", key, table.place).help(help));
+            }
+            Some(ground)
+        }
+    }
+}
+
+/// What faults of all kinds have.
+fn rule(table: &Reader<'_>, who: Who, when: When, problems: &Problems) -> Option<FaultRule> {
+    Some(FaultRule {
+        name: table.parsed("name")?,
+        edges: Vec::new(),
         services: Vec::new(),
         who,
         when,
@@ -110,7 +114,7 @@ pub(crate) fn read(table: &Reader<'_>, around: &Surroundings, problems: &mut Pro
             _ => text.parse::<Span>().ok().map(|span| Ttl::For(span.0)),
         }),
         optional: table.flag_or_default("optional"),
-        actions: actions.into_iter().map(|(_, action)| action).collect(),
+        actions: Vec::new(),
         deeds: Vec::new(),
         line: problems.line_column(table.place).0,
     })
@@ -128,6 +132,7 @@ fn actions(
         ("hang", hang(table, protocols, problems).map(Fault::Hang)),
         ("drop", cut(table, problems).map(Fault::Drop)),
         ("respond", respond(table, problems).map(Fault::Respond)),
+        ("reroute", reroute(table, problems).map(Fault::Reroute)),
     ];
     let mut actions: Vec<_> = all.into_iter().filter_map(|(key, action)| Some((key, action?))).collect();
     actions.sort_by_key(|(key, _)| {
@@ -305,6 +310,11 @@ fn respond(table: &Reader<'_>, problems: &mut Problems) -> Option<Respond> {
         fields.flat_map(|(name, values)| values.into_iter().map(move |value| (name.clone(), value)));
     let answer = Answer { status, headers: headers.collect(), body: body.as_bytes().to_vec() };
     Some(Respond { answer: Arc::new(answer), after_upstream: t.flag_or_default("after_upstream") })
+}
+
+fn reroute(table: &Reader<'_>, problems: &mut Problems) -> Option<Reroute> {
+    let (upstreams, protocol) = super::edge::upstreams(&table.inner("reroute")?, "fault", problems)?;
+    Some(Reroute { protocol, upstreams: upstreams.into() })
 }
 
 /// `refuse` closes the listener itself, so it cannot choose.

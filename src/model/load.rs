@@ -3,13 +3,16 @@
 //! All mistakes are reported together. Where one mistake would cause others, only the first is reported. This and the
 //! rooms beside it are the only users of the TOML parser.
 
-use super::fault::Surroundings;
+use super::around::Surroundings;
 use super::keys::{EXPERIMENT, FAULT};
 use super::overrides::Overrides;
 use super::reader::Reader;
 use super::safety::{self, Places};
 use super::tree::{Planter, Tree, Value, json};
-use super::{Experiment, FaultRule, Phases, Source, conform, edge, expect, fault, syntax, traffic};
+use super::{
+    Experiment, FaultRule, Phases, Ports, Service, Source, conform, edge, expect, fault, fill, supervised,
+    syntax, traffic,
+};
 use crate::decision::Protocol;
 use crate::problem::{Place, Problem, Problems, Severity};
 use sha2::{Digest as _, Sha256};
@@ -20,8 +23,8 @@ use std::sync::Arc;
 const MOST: u64 = 1 << 20;
 
 /// So many tables of each kind a file may have; every edge is a listener on every worker, and edges are looked at in pairs.
-const MOST_TABLES: [(&str, usize); 4] =
-    [("edge", 200), ("fault", 2000), ("expect", 1000), ("guardrail", 1000)];
+const MOST_TABLES: [(&str, usize); 5] =
+    [("service", 100), ("edge", 200), ("fault", 2000), ("expect", 1000), ("guardrail", 1000)];
 
 /// An experiment without errors, and what is worth a look.
 #[derive(Debug)]
@@ -67,11 +70,11 @@ pub fn load(path: &Path, overrides: &Overrides<'_>) -> Result<Loaded, Problems> 
 /// All its mistakes.
 pub fn parse(text: &str, path: &Path, overrides: &Overrides<'_>) -> Result<Loaded, Problems> {
     let mut problems = Problems::new(&path.display().to_string(), text);
-    let planter = Planter { source: 0, offset: 0, env: overrides.env };
+    let planter = Planter { source: 0, offset: 0, env: overrides.env, ports: &overrides.ports };
     let (mut tree, holes) = syntax::read(text, &planter, &mut problems);
-    super::overrides::apply(&mut tree, overrides, &mut problems);
+    let replaced = super::overrides::apply(&mut tree, overrides, &mut problems);
     let mut found = problems.clone_texts();
-    let experiment = read(&mut tree, text, path, overrides, &mut found);
+    let experiment = read(&mut tree, text, path, (overrides, &replaced), &mut found);
     problems.take_unless(found, |problem| holes.explains(problem));
     match experiment {
         Some(experiment) if !problems.is_fatal() => Ok(Loaded { experiment, warnings: problems }),
@@ -89,7 +92,7 @@ fn read(
     tree: &mut Tree,
     text: &str,
     path: &Path,
-    overrides: &Overrides<'_>,
+    (overrides, replaced): (&Overrides<'_>, &[usize]),
     problems: &mut Problems,
 ) -> Option<Experiment> {
     let start = Place { source: 0, start: 0, end: text.find('\n').unwrap_or(text.len()) };
@@ -112,22 +115,26 @@ fn read(
     }
     let placed: Vec<Option<edge::Placed>> =
         edge_tables.iter().map(|table| edge::read(table, problems)).collect();
+    let service_tables = top.tables("service");
+    let mut services = supervised::read(&service_tables, path.parent(), problems);
+    skip(&mut services, &placed, replaced);
+    let named = |table: &Reader<'_>| table.written("name").unwrap_or_default().to_owned();
+    let protocol = |placed: &Option<edge::Placed>| placed.as_ref().map(|placed| placed.edge.protocol);
     let around = Surroundings {
-        edges: edge_tables
-            .iter()
-            .zip(&placed)
-            .map(|(table, placed)| {
-                let name = table.written("name").unwrap_or_default().to_owned();
-                (name, placed.as_ref().map(|placed| placed.edge.protocol))
-            })
-            .collect(),
+        edges: edge_tables.iter().map(named).zip(placed.iter().map(protocol)).collect(),
+        services: service_tables.iter().map(named).zip(services.iter().cloned()).collect(),
         phase: Some(run.fault).filter(|phase| !phase.is_zero()),
         folder: Some(path.parent().map(Path::to_path_buf).unwrap_or_default()),
     };
+    if !around.edges.is_empty() {
+        fill::check(tree, &around, problems);
+    }
+    supervised::spoken(&service_tables, &around, problems);
     let fault_tables = top.tables("fault");
     let expect_tables = top.tables("expect");
     let guardrail_tables = top.tables("guardrail");
     for (what, tables) in [
+        ("service", &service_tables),
         ("edge", &edge_tables),
         ("fault", &fault_tables),
         ("expectation", &expect_tables),
@@ -150,16 +157,31 @@ fn read(
         expect_tables.iter().map(|table| expect::expectation(table, &around, &run, problems)).collect();
     let guardrails: Vec<_> =
         guardrail_tables.iter().map(|table| expect::guardrail(table, &around, &run, problems)).collect();
+    expect::distinct(&expect_tables, &expects, problems);
     let places = Places {
         baseline: top.inner("run").map_or(start, |table| table.place_of("baseline")),
-        faults: fault_tables.iter().map(|table| table.place_of("edge")).collect(),
+        faults: fault_tables
+            .iter()
+            .map(|table| table.place_of(if table.has("edge") { "edge" } else { "service" }))
+            .collect(),
     };
     let sound: Vec<edge::Placed> = placed.into_iter().flatten().collect();
     let complete = sound.len() == edge_tables.len();
     edge_tables.iter().for_each(|table| safety::exposed(table, problems));
     safety::listeners(&sound, problems);
+    let elsewhere: Vec<_> = fault_tables.iter().filter_map(|table| table.inner("reroute")).collect();
+    if complete {
+        let place = |table: &Reader<'_>| table.inner("reroute").map(|inner| inner.place_of("upstream"));
+        let led = faults.iter().zip(&fault_tables);
+        let led: Vec<_> = led.filter_map(|(rule, table)| Some((rule.as_ref()?, place(table)?))).collect();
+        safety::reroutes(&led, &sound, problems);
+    }
     if !run.allow_production {
-        edge_tables.iter().for_each(|table| safety::production(table, problems));
+        edge_tables
+            .iter()
+            .chain(&elsewhere)
+            .for_each(|table| safety::production(table, safety::IN_A_FILE, problems));
+        safety::asked(&expect_tables, &fault_tables, problems);
         safety::environment(overrides.env, problems);
     }
     let experiment = Experiment {
@@ -167,7 +189,7 @@ fn read(
         title: top.text("title").map(str::to_owned),
         seed: overrides.seed.or_else(|| top.integer("seed")),
         run,
-        services: Vec::new(),
+        services: services.into_iter().collect::<Option<_>>()?,
         edges: sound.into_iter().map(|placed| placed.edge).collect(),
         load: match load {
             Some(load) => Some(load?),
@@ -186,6 +208,16 @@ fn read(
         safety::pointless(&experiment, &places, problems);
     }
     complete.then_some(experiment)
+}
+
+/// What `--upstream` has put another service in the place of is not started.
+fn skip(services: &mut [Option<Service>], edges: &[Option<edge::Placed>], replaced: &[usize]) {
+    for edge in replaced.iter().filter_map(|n| Some(&edges.get(*n)?.as_ref()?.edge)) {
+        for service in services.iter_mut().flatten().filter(|service| service.name.as_str() == edge.to) {
+            service.skipped =
+                Some(format!("`--upstream` puts another in its place behind edge `{}`", edge.name));
+        }
+    }
 }
 
 fn phases(top: &Reader<'_>, problems: &mut Problems) -> Phases {
@@ -251,7 +283,7 @@ pub enum FaultSource<'a> {
 }
 
 /// Reads one fault as the API or flags give it, with the same checks as in a file. The edges are those it may name, by
-/// their place. There is no fault phase that it must fit, and no file is read for it.
+/// their place; there are no services. There is no fault phase that it must fit, and no file is read for it.
 ///
 /// # Errors
 /// All its mistakes.
@@ -259,12 +291,25 @@ pub fn parse_fault(
     source: FaultSource<'_>,
     edges: &[(String, Protocol)],
 ) -> Result<(FaultRule, Problems), Problems> {
+    parse_fault_on(source, edges, &[])
+}
+
+/// Reads one fault as the API or flags give it; it may name these services too. It runs no commands.
+///
+/// # Errors
+/// All its mistakes.
+pub fn parse_fault_on(
+    source: FaultSource<'_>,
+    edges: &[(String, Protocol)],
+    services: &[Service],
+) -> Result<(FaultRule, Problems), Problems> {
     let (text, name) = match source {
         FaultSource::Toml(text) => (text.to_owned(), "the fault"),
         FaultSource::Json(value) => (value.to_string(), "the fault"),
     };
     let mut problems = Problems::new(name, &text);
-    let planter = Planter { source: 0, offset: 0, env: &|_| None };
+    let ports = Ports::default();
+    let planter = Planter { source: 0, offset: 0, env: &|_| None, ports: &ports };
     let place = Place { source: 0, start: 0, end: text.len() };
     let mut tree = match source {
         FaultSource::Toml(text) => syntax::read(text, &planter, &mut problems).0,
@@ -286,10 +331,16 @@ pub fn parse_fault(
     conform::table(&mut tree, &FAULT, place, &mut problems);
     let around = Surroundings {
         edges: edges.iter().map(|(name, protocol)| (name.clone(), Some(*protocol))).collect(),
+        services: services.iter().map(|one| (one.name.to_string(), Some(one.clone()))).collect(),
         phase: None,
         folder: None,
     };
-    let rule = fault::read(&Reader::new(&FAULT, &tree, place), &around, &mut problems);
+    fill::check(&tree, &around, &mut problems);
+    let table = Reader::new(&FAULT, &tree, place);
+    let rule = fault::read(&table, &around, &mut problems);
+    if let Some(elsewhere) = table.inner("reroute") {
+        safety::production(&elsewhere, safety::BY_HAND, &mut problems);
+    }
     match rule {
         Some(rule) if !problems.iter().any(|p| p.severity == Severity::Error) => {
             Ok((FaultRule { line: 0, ..rule }, problems))

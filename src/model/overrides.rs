@@ -1,5 +1,6 @@
 //! `--set KEY=VALUE` and `--upstream [EDGE=]URL`: values that replace those of the file, before anything is checked.
 
+use super::ports::Ports;
 use super::tree::{Entry, Node, Planter, Tree, Value};
 use crate::problem::{Place, Problem, Problems, all_of, nearest};
 use std::ops::Range;
@@ -18,12 +19,14 @@ pub struct Overrides<'a> {
     pub seed: Option<u64>,
     /// Looks up an environment variable.
     pub env: Lookup<'a>,
+    /// The ports that `${port.NAME}` stands for: whoever reads a file again gives the same ones.
+    pub ports: Ports,
 }
 
 impl Default for Overrides<'_> {
     /// Nothing is replaced, and the environment is empty.
     fn default() -> Self {
-        Self { set: Vec::new(), upstream: Vec::new(), seed: None, env: &|_| None }
+        Self { set: Vec::new(), upstream: Vec::new(), seed: None, env: &|_| None, ports: Ports::default() }
     }
 }
 
@@ -37,35 +40,45 @@ impl std::fmt::Debug for Overrides<'_> {
     }
 }
 
-/// Puts the values in place.
-pub(crate) fn apply(tree: &mut Tree, overrides: &Overrides<'_>, problems: &mut Problems) {
-    for (edge, url) in &overrides.upstream {
-        upstream(tree, edge.as_deref(), url, overrides.env, problems);
-    }
+/// Puts the values in place; returns the places in the file of the edges whose upstream was replaced.
+pub(crate) fn apply(tree: &mut Tree, overrides: &Overrides<'_>, problems: &mut Problems) -> Vec<usize> {
+    let replaced = overrides
+        .upstream
+        .iter()
+        .filter_map(|(edge, url)| upstream(tree, edge.as_deref(), url, overrides, problems))
+        .collect();
     for (key, value) in &overrides.set {
-        set(tree, key, value, overrides.env, problems);
+        set(tree, key, value, overrides, problems);
     }
+    replaced
 }
 
-fn upstream(tree: &mut Tree, edge: Option<&str>, url: &str, env: Lookup<'_>, problems: &mut Problems) {
+fn upstream(
+    tree: &mut Tree,
+    edge: Option<&str>,
+    url: &str,
+    overrides: &Overrides<'_>,
+    problems: &mut Problems,
+) -> Option<usize> {
     let text = edge.map_or_else(|| url.to_owned(), |edge| format!("{edge}={url}"));
     let source = problems.add_text("--upstream", &text);
     let start = text.len() - url.len();
     let place = Place { source, start, end: text.len() };
-    let planter = Planter { source, offset: 0, env };
+    let planter = Planter { source, offset: 0, env: overrides.env, ports: &overrides.ports };
     let mut edges: Vec<&mut Tree> = match tree.get_mut("edge").map(|entry| &mut entry.node.value) {
         Some(Value::List(list)) => list.iter_mut().filter_map(Node::as_tree_mut).collect(),
         _ => Vec::new(),
     };
     let names: Vec<String> = edges.iter().filter_map(|t| name_of(t)).collect();
     let found = match edge {
-        None => edges.first_mut(),
-        Some(name) => edges.iter_mut().find(|t| name_of(t).as_deref() == Some(name)),
+        None => Some(0),
+        Some(name) => edges.iter().position(|t| name_of(t).as_deref() == Some(name)),
     };
-    match (found, edge) {
+    match (found.and_then(|n| edges.get_mut(n)), edge) {
         (Some(table), _) => {
             let node = planter.text(url, place, problems);
             table.set("upstream", place, node);
+            return found;
         }
         (None, Some(edge)) => {
             let place = Place { source, start: 0, end: edge.len() };
@@ -74,6 +87,7 @@ fn upstream(tree: &mut Tree, edge: Option<&str>, url: &str, env: Lookup<'_>, pro
         // The file has no edge at all, which is reported as such.
         (None, None) => {}
     }
+    None
 }
 
 fn name_of(tree: &Tree) -> Option<String> {
@@ -90,7 +104,7 @@ fn nothing_named(what: &str, name: &str, names: &[String], place: Place) -> Prob
     }
 }
 
-fn set(tree: &mut Tree, key: &str, value: &str, env: Lookup<'_>, problems: &mut Problems) {
+fn set(tree: &mut Tree, key: &str, value: &str, overrides: &Overrides<'_>, problems: &mut Problems) {
     let text = format!("{key}={value}");
     let source = problems.add_text("--set", &text);
     let whole = Place { source, start: 0, end: key.len() };
@@ -104,7 +118,7 @@ fn set(tree: &mut Tree, key: &str, value: &str, env: Lookup<'_>, problems: &mut 
         );
         return;
     };
-    let planter = Planter { source, offset: key.len() + 1, env };
+    let planter = Planter { source, offset: key.len() + 1, env: overrides.env, ports: &overrides.ports };
     let node = match DeValue::parse(value) {
         Ok(parsed) if !value.trim().is_empty() && !matches!(parsed.get_ref(), DeValue::Datetime(_)) => {
             planter.node(parsed.get_ref(), parsed.span(), problems)
@@ -129,7 +143,7 @@ fn descend(
         tree.set(key, place, node);
         return;
     }
-    let lists = ["edge", "fault", "expect", "guardrail"];
+    let lists = ["service", "edge", "fault", "expect", "guardrail"];
     if tree.get(key).is_none() && !lists.contains(&key.as_str()) {
         tree.set(key, place, Node::new(Value::Table(Tree::default()), place));
     }

@@ -33,6 +33,11 @@ impl<'a> Reader<'a> {
         self.tree.get(key).is_some()
     }
 
+    /// Whether this key is not there because it was misspelt.
+    pub(crate) fn misspelt(&self, key: &'static str) -> bool {
+        conform::misspelt(self.tree, self.shape, key)
+    }
+
     /// The place of the key, or of the table if it is not there.
     pub(crate) fn key_place(&self, key: &str) -> Place {
         self.tree.get(key).map_or(self.place, |entry| entry.key_place)
@@ -170,6 +175,12 @@ impl<'a> Reader<'a> {
                 (entry.key.clone(), values.collect())
             })
             .collect()
+    }
+
+    /// A table of keys that the user chose: each with each of its values.
+    pub(crate) fn pairs(&self, key: &'static str) -> Vec<(String, String)> {
+        let all = self.map(key).into_iter();
+        all.flat_map(|(name, values)| values.into_iter().map(move |value| (name.clone(), value))).collect()
     }
 
     /// A table in a list of values, by the description that the key has for tables.

@@ -22,6 +22,8 @@ and every mistake of a file is shown at once, with its line, the reason and the 
 | comparison | `\">= 99%\"`, `\"< 800ms\"`, `\"> 40/s\"`, `\"<= 50\"`; the unit is that of what is measured |
 | glob | `*` any characters, `?` one, `[ab]` one of these, `{a,b}` one of these texts |
 | environment | `${env.NAME}` in any text is filled in when the file is read, and never shown |
+| free port | `${port.NAME}` in any text is a free port of 127.0.0.1 that Brownout picks: the same wherever this name stands in the file |
+| edge | `${edge.NAME}` is the address of an edge, a URL or host:port for tcp; in what services, hooks and probes are given |
 
 `--set KEY=VALUE` replaces any value of the file before it is checked: `--set run.fault=10s`,
 `--set edge.checkout.listen=127.0.0.1:0`, `--set 'fault.\"provider is slow\".percent=5'`. A table of a list is named by its
@@ -96,7 +98,7 @@ fn row(out: &mut String, name: &str, key: &Key) {
 /// What a key takes, in a few words.
 fn takes(kind: &Kind) -> String {
     match kind {
-        Kind::Word(word) => word.what.to_owned(),
+        Kind::Word(word) | Kind::Filled(word) => word.what.to_owned(),
         Kind::OneOf(words, _) => {
             let words: Vec<String> =
                 words.iter().map(|(word, doc)| format!("`\"{word}\"` ({doc})")).collect();
@@ -112,6 +114,6 @@ fn takes(kind: &Kind) -> String {
         Kind::Tables(shape) => format!("a list of tables, see `{}`", shape.name),
         Kind::Map(word, one) => format!("a table: {} = {}", word.what, takes(one)),
         Kind::Any(kinds) => kinds.iter().map(takes).collect::<Vec<_>>().join(" or "),
-        Kind::Flag | Kind::Integer(..) | Kind::Number(..) => kind.describe(),
+        Kind::Flag | Kind::Scalar | Kind::Integer(..) | Kind::Number(..) => kind.describe(),
     }
 }

@@ -86,17 +86,21 @@ fn literal(text: &str) -> Option<Value> {
     serde_json::to_value(table.get("value")?).ok()
 }
 
-fn word(word: &Word) -> Value {
+fn word(word: &Word, filled: &str) -> Value {
     match word.pattern {
         "" => json!({ "type": "string" }),
-        // Whatever stands in the environment is not known to an editor.
-        pattern => json!({ "type": "string", "pattern": format!("(?:{pattern})|\\$\\{{env\\.") }),
+        // Whatever is filled in is not known to an editor.
+        pattern => json!({ "type": "string", "pattern": format!("(?:{pattern})|\\$\\{{({filled})\\.") }),
     }
 }
 
 fn kind(what: &'static Kind, definitions: &mut Map<String, Value>) -> Value {
     match what {
-        Kind::Word(form) => word(form),
+        Kind::Word(form) => word(form, "env|port"),
+        Kind::Filled(form) => word(form, "env|port|edge"),
+        Kind::Scalar => {
+            json!({ "anyOf": [{ "type": "string" }, { "type": "number" }, { "type": "boolean" }] })
+        }
         Kind::OneOf(words, _) => {
             let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             json!({ "type": "string", "enum": words })
@@ -120,7 +124,7 @@ fn kind(what: &'static Kind, definitions: &mut Map<String, Value>) -> Value {
         Kind::Table(shape) => reference(shape, definitions),
         Kind::Tables(shape) => json!({ "type": "array", "items": reference(shape, definitions) }),
         Kind::Map(name, one) => {
-            json!({ "type": "object", "propertyNames": word(name), "additionalProperties": kind(one, definitions) })
+            json!({ "type": "object", "propertyNames": word(name, "env|port"), "additionalProperties": kind(one, definitions) })
         }
         Kind::Any(kinds) => {
             let kinds: Vec<Value> = kinds.iter().map(|one| kind(one, definitions)).collect();
@@ -194,7 +198,8 @@ mod tests {
                     let text = format!("{name} = {text}");
                     let mut problems = Problems::new(shape.name, &text);
                     let table = toml::de::DeTable::parse(&text).unwrap();
-                    let planter = Planter { source: 0, offset: 0, env: &|_| None };
+                    let ports = crate::model::Ports::default();
+                    let planter = Planter { source: 0, offset: 0, env: &|_| None, ports: &ports };
                     let mut tree = planter.table(table.get_ref(), &mut problems);
                     conform::table(&mut tree, shape, Place::default(), &mut problems);
                     let wrong: Vec<_> = problems

@@ -1,6 +1,6 @@
 //! `[load]`: what Brownout sends itself.
 
-use super::fault::Surroundings;
+use super::around::Surroundings;
 use super::reader::Reader;
 use super::{Load, LoadRequest, Phases};
 use crate::decision::Protocol;

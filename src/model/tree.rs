@@ -1,7 +1,8 @@
 //! A file as a tree of values that know their places, whatever it came from: TOML, a flag, or JSON by the admin API.
 //!
-//! Tables keep the order of the file. `${env.VAR}` is filled in here. Knows no key and no meaning.
+//! Tables keep the order of the file. `${env.VAR}` and `${port.NAME}` are filled in here. Knows no key and no meaning.
 
+use super::ports::Ports;
 use crate::problem::{Place, Problem, Problems};
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
@@ -118,6 +119,8 @@ pub(crate) struct Planter<'a> {
     pub(crate) offset: usize,
     /// Looks up an environment variable.
     pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
+    /// Knows free ports by name.
+    pub(crate) ports: &'a Ports,
 }
 
 impl Planter<'_> {
@@ -159,7 +162,7 @@ impl Planter<'_> {
         Node::new(value, place)
     }
 
-    /// A text, with `${env.VAR}` filled in.
+    /// A text, with `${env.VAR}` and `${port.NAME}` filled in.
     pub(crate) fn text(&self, text: &str, place: Place, problems: &mut Problems) -> Node {
         let mut filled = String::new();
         let mut rest = text;
@@ -185,14 +188,14 @@ impl Planter<'_> {
                         );
                     }
                 }
-            } else if reference.starts_with("edge.") {
-                broken = true;
-                problems.push(
-                    Problem::error(format!("`{whole}` cannot be used here in this version"))
-                        .at(place)
-                        .label("the address of an edge is filled in only for commands")
-                        .help("write the address itself, such as `127.0.0.1:9000`"),
-                );
+            } else if let Some(name) = reference.strip_prefix("port.") {
+                match self.port(name, whole) {
+                    Ok(port) => filled.push_str(&port.to_string()),
+                    Err(problem) => {
+                        broken = true;
+                        problems.push(problem.at(place));
+                    }
+                }
             } else {
                 filled.push_str(whole);
             }
@@ -200,6 +203,22 @@ impl Planter<'_> {
         }
         filled.push_str(rest);
         Node { value: Value::Text(filled), place, broken }
+    }
+}
+
+impl Planter<'_> {
+    fn port(&self, name: &str, whole: &str) -> Result<u16, Problem> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+            return Err(Problem::error(format!("`{}` names no port", whole.escape_debug()))
+                .label("a name of letters, digits, `-` and `_` is missing")
+                .help("write one such as `${port.api}`"));
+        }
+        self.ports.of(name).map_err(|error| {
+            Problem::error(format!("there is no free port for `{whole}`"))
+                .label(error.to_string())
+                .help("write a port instead, or close what is not needed")
+        })
     }
 }
 

@@ -1,14 +1,29 @@
 //! When a fault is on: `schedule` and `at`, within the fault phase.
 
+use super::around::{Surroundings, unknown};
 use super::reader::Reader;
 use super::tree::Node;
-use super::{At, Ramp, Schedule, When};
+use super::{At, Ramp, Schedule, Since, SinceMoment, When};
 use crate::problem::{Place, Problem, Problems};
 use crate::units::Span;
 use std::time::Duration;
 
-/// Reads when a fault is on; `phase` is how long it can be.
-pub(crate) fn read(table: &Reader<'_>, phase: Option<Duration>, problems: &mut Problems) -> When {
+/// What a fault is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ground {
+    /// On edges.
+    Edges,
+    /// On services: each time it is on, something is done to them.
+    Services,
+}
+
+/// Reads when a fault is on, within the fault phase.
+pub(crate) fn read(
+    table: &Reader<'_>,
+    ground: Ground,
+    around: &Surroundings,
+    problems: &mut Problems,
+) -> When {
     if table.has("schedule") && table.has("at") {
         problems.push(
             Problem::error("`schedule` and `at` both say when")
@@ -19,8 +34,8 @@ pub(crate) fn read(table: &Reader<'_>, phase: Option<Duration>, problems: &mut P
         );
         return When::default();
     }
-    let schedule = table.inner("schedule").and_then(|t| schedule(&t, phase, problems));
-    When { schedule, at: timeline(table, phase, problems) }
+    let schedule = table.inner("schedule").and_then(|t| schedule(&t, ground, around, problems));
+    When { schedule, at: timeline(table, around.phase, problems) }
 }
 
 fn beyond(place: Place, what: &str, phase: Duration) -> Problem {
@@ -30,14 +45,33 @@ fn beyond(place: Place, what: &str, phase: Duration) -> Problem {
         .help("make it earlier or shorter, or `run.fault` longer")
 }
 
-fn schedule(table: &Reader<'_>, phase: Option<Duration>, problems: &mut Problems) -> Option<Schedule> {
+fn schedule(
+    table: &Reader<'_>,
+    ground: Ground,
+    around: &Surroundings,
+    problems: &mut Problems,
+) -> Option<Schedule> {
+    let since = match table.has("since") {
+        true => Some(since(table, around, problems)?),
+        false => None,
+    };
+    // From a moment in the life of a service, nobody knows how much of the phase is left.
+    let phase = around.phase.filter(|_| since.is_none());
+    if ground == Ground::Services && table.has("ramp") {
+        problems.push(
+            Problem::error("`ramp` has no meaning on a service")
+                .at(table.key_place("ramp"))
+                .label("there is no percent and no delay that could rise")
+                .help("take it out"),
+        );
+    }
     let wrong = |key: &str| table.entries().iter().any(|entry| entry.key == key && entry.node.broken);
     if ["from", "for", "every"].into_iter().any(wrong) {
         return None;
     }
     let from = table.duration("from").unwrap_or_default();
     let (lasts, every) = (table.duration("for"), table.duration("every"));
-    if let (None, Some(_)) = (lasts, every) {
+    if let (None, Some(_), Ground::Edges) = (lasts, every, ground) {
         problems.push(
             Problem::error("`every` needs `for`")
                 .at(table.key_place("every"))
@@ -87,7 +121,37 @@ fn schedule(table: &Reader<'_>, phase: Option<Duration>, problems: &mut Problems
             );
         }
     }
-    Some(Schedule { from, lasts, every, ramp: ramp.map(|(ramp, _)| ramp), since: None })
+    Some(Schedule { from, lasts, every, ramp: ramp.map(|(ramp, _)| ramp), since })
+}
+
+fn since(table: &Reader<'_>, around: &Surroundings, problems: &mut Problems) -> Option<Since> {
+    let (moment, name) = table.text("since")?.split_once(':')?;
+    let name = name.trim();
+    let place = table.place_of("since");
+    let Some((_, service)) = around.services.iter().find(|(known, _)| known == name) else {
+        problems.push(unknown("service", name, &around.service_names(), place));
+        return None;
+    };
+    let service = service.as_ref()?;
+    if service.command.is_empty() {
+        problems.push(
+            Problem::error(format!("service `{name}` is external"))
+                .at(place)
+                .label("Brownout does not see when it starts or is ready")
+                .help("give it a `command`, or take `since` out"),
+        );
+        return None;
+    }
+    if let Some(reason) = &service.skipped {
+        problems.push(
+            Problem::warning("this fault is never on")
+                .at(place)
+                .label(format!("`{name}` is not started: {reason}"))
+                .help("take `since` out, or leave the upstream as the file has it"),
+        );
+    }
+    let moment = if moment == "ready" { SinceMoment::Ready } else { SinceMoment::Start };
+    Some(Since { service: service.name.clone(), moment })
 }
 
 fn timeline(table: &Reader<'_>, phase: Option<Duration>, problems: &mut Problems) -> Vec<At> {

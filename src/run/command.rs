@@ -17,11 +17,18 @@ use tokio::sync::oneshot;
 /// A command under way. Dropping it kills it.
 #[derive(Debug)]
 pub struct Running {
+    pid: u32,
     group: Arc<Group>,
     ended: oneshot::Receiver<i32>,
 }
 
 impl Running {
+    /// The number of its process, which leads its group.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Asks all of it to end.
     pub fn terminate(&self) {
         self.group.signal(Signal::SIGTERM);
@@ -56,16 +63,28 @@ pub fn start(argv: &[String], env: &[(String, String)]) -> io::Result<Running> {
     // Reading from a terminal would stop a group in the background.
     let stdin = if io::stdin().is_terminal() { Stdio::null() } else { Stdio::inherit() };
     let stderr = io::stderr().as_fd().try_clone_to_owned()?;
-    let child = Command::new(program)
-        .args(args)
-        .envs(env.iter().map(|(name, value)| (name, value)))
-        .process_group(0)
-        .stdin(stdin)
-        .stdout(stderr)
-        .spawn()?;
+    let mut command = Command::new(program);
+    command.args(args).envs(env.iter().map(|(name, value)| (name, value))).stdin(stdin).stdout(stderr);
+    spawn(command)
+}
+
+/// Starts a command of which nothing is read or shown.
+///
+/// # Errors
+/// When it cannot be started.
+pub(super) fn start_quietly(argv: &[String]) -> io::Result<Running> {
+    let (program, args) =
+        argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no command"))?;
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    spawn(command)
+}
+
+fn spawn(mut command: Command) -> io::Result<Running> {
+    let child = command.process_group(0).spawn()?;
     let group = Arc::new(Group::led_by(child.id()));
     let (tell, ended) = oneshot::channel();
-    let running = Running { group: Arc::clone(&group), ended };
+    let running = Running { pid: child.id(), group: Arc::clone(&group), ended };
     let name = "command".to_owned();
     std::thread::Builder::new().name(name).spawn(move || {
         let _ = tell.send(group.wait(child).map_or(128, group::code));
@@ -92,7 +111,7 @@ pub fn fill(argv: &[String], edges: &[(String, String)]) -> Result<Vec<String>, 
     argv.iter().map(|word| fill_word(word, edges)).collect()
 }
 
-fn fill_word(word: &str, edges: &[(String, String)]) -> Result<String, String> {
+pub(super) fn fill_word(word: &str, edges: &[(String, String)]) -> Result<String, String> {
     const OPEN: &str = "${edge.";
     let mut out = String::new();
     let mut rest = word;
@@ -106,7 +125,7 @@ fn fill_word(word: &str, edges: &[(String, String)]) -> Result<String, String> {
                 .map(|(edge, _)| edge)
                 .min_by_key(|edge| strsim::damerau_levenshtein(edge, name))
                 .map_or_else(String::new, |edge| format!(": did you mean `${{edge.{edge}}}`?"));
-            format!("the command names `${{edge.{name}}}`, and there is no such edge{near}")
+            format!("there is no edge for `${{edge.{name}}}`{near}")
         })?;
         out.push_str(&rest[..at]);
         out.push_str(url);

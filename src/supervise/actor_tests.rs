@@ -1,9 +1,7 @@
 //! The supervisor with real processes.
 
 use super::*;
-use crate::model::{
-    Deed, EnvApply, Hook, ProcessDeed, ProcessWhat, Ready, ReadyCheck, Restart, RestartWhen,
-};
+use crate::model::{Deed, EnvApply, Hook, ProcessDeed, ProcessWhat, Ready, ReadyCheck, Restart, RestartWhen};
 use crate::supervise::testing::{is_alive, ledger, pid_in, service, until};
 use crate::supervise::{Pace, ServiceState};
 use crate::telemetry::{ExitCause, Stamped};
@@ -35,12 +33,14 @@ impl Stand {
         let ledger = Arc::new(ledger);
         let telemetry = Telemetry::new();
         let events = telemetry.subscribe();
-        let expected = vec![("MODE".to_owned(), "production".to_owned()), ("MODE".to_owned(), "development".to_owned())];
+        let expected =
+            vec![("MODE".to_owned(), "production".to_owned()), ("MODE".to_owned(), "development".to_owned())];
         let plan = |service| Plan { service, expected_env: expected.clone() };
         let plans = services(folder.path()).into_iter().map(plan).collect();
         let moments = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&moments);
-        let watch: Watch = Box::new(move |name, moment| seen.lock().unwrap().push(format!("{name} {moment:?}")));
+        let watch: Watch =
+            Box::new(move |name, moment| seen.lock().unwrap().push(format!("{name} {moment:?}")));
         let supervisor = start(plans, 0.01, Arc::clone(&telemetry), Arc::clone(&ledger), watch).unwrap();
         Self {
             supervisor: Some(supervisor),
@@ -126,7 +126,9 @@ fn words(event: &Event) -> Option<String> {
                 format!("{service} {incarnation} started {} {} {holds:?}", reason.as_str(), env.join(","))
             }
             Did::Ready { .. } => format!("{service} {incarnation} ready"),
-            Did::Exited { code, signal, cause } => format!("{service} {incarnation} exited {code:?} {signal:?} {cause:?}"),
+            Did::Exited { code, signal, cause } => {
+                format!("{service} {incarnation} exited {code:?} {signal:?} {cause:?}")
+            }
             Did::Log { line, .. } => format!("{service} {incarnation} wrote {line}"),
             other => format!("{service} {incarnation} {other:?}"),
         },
@@ -191,7 +193,10 @@ async fn a_swap_and_its_end_as_the_child_sees_them() {
     stand.undo("drift");
     assert_eq!(stand.settle().await, []);
     let after = env(&stand);
-    assert!(has(&after, "MODE=production") && has(&after, "KEY=hunter22") && !after.contains("NEW="), "{after}");
+    assert!(
+        has(&after, "MODE=production") && has(&after, "KEY=hunter22") && !after.contains("NEW="),
+        "{after}"
+    );
     assert_eq!(stand.status().drifted, [""; 0]);
     assert_eq!(stand.down().await, []);
     assert_eq!(stand.status().state, ServiceState::Down);
@@ -255,7 +260,8 @@ async fn in_the_order_of_after_and_down_in_reverse() {
     assert_eq!(stand.supervisor().status()[3].state, ServiceState::External);
     assert_eq!(stand.down().await, []);
     let told = stand.told();
-    let place = |what: &str| told.iter().position(|told| told.starts_with(what)).unwrap_or_else(|| panic!("{what}"));
+    let place =
+        |what: &str| told.iter().position(|told| told.starts_with(what)).unwrap_or_else(|| panic!("{what}"));
     assert!(place("db 1 ready") < place("payments 1 started"));
     assert!(place("payments 1 ready") < place("web 1 started"));
     assert!(place("web 1 exited") < place("payments 1 exited"));
@@ -304,7 +310,8 @@ async fn a_start_that_fails_says_why() {
 async fn a_crash_loop_at_the_start_is_followed_until_it_is_ready() {
     let mut stand = Stand::new(|folder| {
         let count = folder.join("count").display().to_string();
-        let mut one = service("flaky", &format!("echo x >> {count}; test $(wc -l < {count}) -ge 3 || exit 1; {UP}"));
+        let mut one =
+            service("flaky", &format!("echo x >> {count}; test $(wc -l < {count}) -ge 3 || exit 1; {UP}"));
         one.restart = always(SECOND);
         one.ready = ready_by_log("is up", BOUND);
         vec![one]
@@ -321,7 +328,8 @@ async fn a_crash_loop_at_the_start_is_followed_until_it_is_ready() {
 async fn a_kill_meets_all_of_it_and_it_comes_back() {
     let mut stand = Stand::new(|folder| {
         let pid = folder.join("pid").display().to_string();
-        let mut one = service("worker", &format!("sleep 600 & echo $! > {pid}.new; mv {pid}.new {pid}; {UP}"));
+        let mut one =
+            service("worker", &format!("sleep 600 & echo $! > {pid}.new; mv {pid}.new {pid}; {UP}"));
         one.restart = always(10 * SECOND);
         one.ready = ready_by_log("is up", BOUND);
         vec![one]
@@ -352,7 +360,11 @@ async fn kept_down_paused_and_deaf() {
         vec![one]
     });
     stand.up().await.unwrap();
-    stand.apply("down", "worker", [process(ProcessWhat::Kill(Signal::SIGKILL), Some(Duration::from_secs(86_400)), None)]);
+    stand.apply(
+        "down",
+        "worker",
+        [process(ProcessWhat::Kill(Signal::SIGKILL), Some(Duration::from_secs(86_400)), None)],
+    );
     assert_eq!(stand.settle().await, []);
     assert_eq!((stand.status().state, stand.status().pid), (ServiceState::KeptDown, None));
     stand.undo("down");
@@ -402,8 +414,10 @@ async fn what_left_its_group_is_ended_too() {
 async fn writing_without_end_holds_nobody_up() {
     let mut stand = Stand::new(|folder| {
         let done = folder.join("done").display().to_string();
-        let mut one = service("loud", &format!("yes something | head -c 50000000; : > {done}; echo last; yes"));
-        one.ready = Some(Ready { check: ReadyCheck::Command(vec!["test".into(), "-e".into(), done]), within: BOUND });
+        let mut one =
+            service("loud", &format!("yes something | head -c 50000000; : > {done}; echo last; yes"));
+        one.ready =
+            Some(Ready { check: ReadyCheck::Command(vec!["test".into(), "-e".into(), done]), within: BOUND });
         vec![one]
     });
     stand.up().await.unwrap();
@@ -440,7 +454,9 @@ async fn hooks_and_what_is_not_ours() {
     stand.up().await.unwrap();
     let path = stand.path("on");
     let hook = |apply: &str, undo: &str| {
-        let fill = |script: &str| ["sh".into(), "-c".into(), script.replace("PATH", &path.display().to_string())].to_vec();
+        let fill = |script: &str| {
+            ["sh".into(), "-c".into(), script.replace("PATH", &path.display().to_string())].to_vec()
+        };
         Deed::Hook(Hook { apply: fill(apply), undo: fill(undo), within: BOUND })
     };
     stand.apply("stall", "db", [hook(": > PATH", "rm PATH")]);
@@ -471,7 +487,11 @@ async fn hooks_and_what_is_not_ours() {
     assert!(path.exists());
     assert_eq!(stand.down().await, []);
     assert!(!path.exists(), "undone when all is put down");
-    assert!(stand.told().contains(&"stall hook undone true: it was undone".to_owned()), "{:#?}", stand.told());
+    assert!(
+        stand.told().contains(&"stall hook undone true: it was undone".to_owned()),
+        "{:#?}",
+        stand.told()
+    );
     assert_eq!(stand.hits(), 2);
 }
 
@@ -479,7 +499,9 @@ async fn hooks_and_what_is_not_ours() {
 async fn dropping_the_handle_ends_everything_at_once() {
     let mut stand = Stand::new(|folder| {
         let pid = folder.join("pid").display().to_string();
-        let script = format!("trap '' TERM; setsid sh -c 'echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 600' & {UP}");
+        let script = format!(
+            "trap '' TERM; setsid sh -c 'echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 600' & {UP}"
+        );
         let mut one = service("daemon", &script);
         one.grace = BOUND * 60;
         one.restart = always(SECOND);
@@ -506,5 +528,10 @@ async fn a_crash_by_itself_is_told_as_one() {
     stand.up().await.unwrap();
     stand.until_told("worker 3 started crash").await;
     stand.down().await;
-    assert!(stand.told().iter().any(|told| *told == format!("worker 1 exited Some(9) None {:?}", ExitCause::Itself)));
+    assert!(
+        stand
+            .told()
+            .iter()
+            .any(|told| *told == format!("worker 1 exited Some(9) None {:?}", ExitCause::Itself))
+    );
 }

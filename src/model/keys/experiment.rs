@@ -19,6 +19,12 @@ pub(crate) static EXPERIMENT: Shape = Shape {
         key("seed", Kind::Integer(0, i64::MAX as u64), "42", "The same seed strikes the same requests.")
             .default("drawn anew for each run and printed"),
         key("run", Kind::Table(&RUN), "{ fault = \"60s\" }", "How long each phase lasts."),
+        key(
+            "service",
+            Kind::Tables(&super::service::SERVICE),
+            "[]",
+            "A process that Brownout starts, watches and makes fail.",
+        ),
         key("edge", Kind::Tables(&EDGE), "[]", "A listener in front of an upstream; at least one.")
             .required(),
         key(
@@ -32,8 +38,10 @@ pub(crate) static EXPERIMENT: Shape = Shape {
         key("guardrail", Kind::Tables(&super::judge::GUARDRAIL), "[]", "What stops the run."),
     ],
     family: None,
-    later: &["service"],
+    later: &[],
     instead: &[
+        ("services", "service"),
+        ("process", "service"),
         ("edges", "edge"),
         ("proxy", "edge"),
         ("proxies", "edge"),
@@ -71,7 +79,7 @@ pub(crate) static RUN: Shape = Shape {
         key("warmup", Kind::Word(&DURATION), r#""5s""#, "Traffic before anything is measured.").default(r#""0s""#),
         key(
             "time_scale",
-            Kind::Number(0.001, 1000.0),
+            Kind::Number(0.0001, 1000.0),
             "0.1",
             "Real time is the file's time multiplied by this. Scales phases and schedules, not latencies and timeouts.",
         )
@@ -173,7 +181,7 @@ pub(crate) static EDGE: Shape = Shape {
     ],
 };
 
-static STATUS: Kind = Kind::Any(&[Kind::Word(&STATUS_SET), Kind::Integer(100, 599)]);
+pub(super) static STATUS: Kind = Kind::Any(&[Kind::Word(&STATUS_SET), Kind::Integer(100, 599)]);
 
 static IDENTITY: Shape = Shape {
     name: "identity",

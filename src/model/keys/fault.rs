@@ -1,13 +1,16 @@
 //! `[[fault]]`: where, who, when and what.
 
-use super::action::{DROP, HANG, HOW, HOW_LATER, LATENCY, RESPOND};
+use super::action::{DROP, HANG, HOW, HOW_LATER, LATENCY, REROUTE, RESPOND};
+use super::deed::{ENV, HOOK, PROCESS};
+use super::process::SINCE;
 use super::words::*;
 use super::{Kind, Shape, key};
 
 /// A fault.
 pub(crate) static FAULT: Shape = Shape {
     name: "[[fault]]",
-    doc: "A named rule: where, who, when and what. At least one of `latency`, `hang`, `drop` and `respond`.",
+    doc: "A named rule: where, who, when and what. At least one of `latency`, `hang`, `drop`, `respond` and `reroute` on \
+          an `edge`, or of `env`, `process` and `hook` on a `service`.",
     keys: &[
         key(
             "name",
@@ -16,8 +19,18 @@ pub(crate) static FAULT: Shape = Shape {
             "What metrics, reports and marked answers call it.",
         )
         .required(),
-        key("edge", Kind::Many(&Kind::Word(&TEXT)), r#""provider""#, "Where: the edge, or a list.")
-            .required(),
+        key(
+            "edge",
+            Kind::Many(&Kind::Word(&TEXT)),
+            r#""provider""#,
+            "Where: the edge, or a list. Either this or `service`.",
+        ),
+        key(
+            "service",
+            Kind::Many(&Kind::Word(&TEXT)),
+            r#""payments""#,
+            "Where: the service, or a list; for `env`, `process` and `hook`.",
+        ),
         key(
             "match",
             Kind::Any(&[Kind::OneOf(&[("all", "everything, on purpose")], &[]), Kind::Table(&MATCH)]),
@@ -96,10 +109,33 @@ pub(crate) static FAULT: Shape = Shape {
             r#"{ status = 503, headers = { retry-after = "1" } }"#,
             "What: answer in the upstream's place.",
         ),
+        key(
+            "reroute",
+            Kind::Table(&REROUTE),
+            r#"{ upstream = "http://127.0.0.1:4001" }"#,
+            "What: go to another upstream, such as the old version or the instance that has drifted.",
+        ),
+        key(
+            "env",
+            Kind::Table(&ENV),
+            r#"{ set = { PROVIDER_TIMEOUT_MS = "500" }, unset = ["FORCE_ENVIRONMENT"] }"#,
+            "What: another environment for a service.",
+        ),
+        key(
+            "process",
+            Kind::Table(&PROCESS),
+            r#"{ kill = "KILL", down = "16m" }"#,
+            "What: kill, pause or restart a service.",
+        ),
+        key(
+            "hook",
+            Kind::Table(&HOOK),
+            r#"{ apply = ["./drift.sh", "on"], undo = ["./drift.sh", "off"] }"#,
+            "What: a command, for a service that Brownout does not run itself.",
+        ),
     ],
     family: None,
     later: &[
-        "service",
         "limit",
         "bandwidth",
         "chunk",
@@ -107,7 +143,6 @@ pub(crate) static FAULT: Shape = Shape {
         "endless",
         "corrupt",
         "rewrite",
-        "reroute",
         "duplicate",
         "stale",
         "freeze",
@@ -115,9 +150,6 @@ pub(crate) static FAULT: Shape = Shape {
         "serialize",
         "connections",
         "tls",
-        "env",
-        "process",
-        "hook",
     ],
     instead: &[
         ("delay", "latency"),
@@ -127,11 +159,22 @@ pub(crate) static FAULT: Shape = Shape {
         ("error", "respond"),
         ("status", "respond"),
         ("fail", "respond"),
+        ("redirect", "reroute"),
+        ("upstream", "reroute"),
         ("timeout", "hang"),
         ("blackhole", "drop"),
         ("reset", "drop"),
         ("reset_peer", "drop"),
-        ("kill", "drop"),
+        ("kill", "process"),
+        ("pause", "process"),
+        ("restart", "process"),
+        ("signal", "process"),
+        ("set", "env"),
+        ("unset", "env"),
+        ("services", "service"),
+        ("command", "hook"),
+        ("apply", "hook"),
+        ("undo", "hook"),
         ("probability", "percent"),
         ("percentage", "percent"),
         ("toxicity", "percent"),
@@ -240,21 +283,33 @@ static BODY_SIZE: Shape = Shape {
 
 static SCHEDULE: Shape = Shape {
     name: "schedule",
-    doc: "On and off by the clock, counted from the start of the fault phase.",
+    doc: "On and off by the clock, counted from the start of the fault phase or from a moment in the life of a service.",
     keys: &[
         key("from", Kind::Word(&DURATION), r#""10s""#, "On for the first time.").default(r#""0s""#),
         key("for", Kind::Word(&SOME_TIME), r#""5s""#, "How long it is on.")
             .default("to the end of the phase"),
-        key("every", Kind::Word(&SOME_TIME), r#""20s""#, "On again, from start to start."),
+        key(
+            "every",
+            Kind::Word(&SOME_TIME),
+            r#""20s""#,
+            "On again, from start to start. Needs `for` on an edge.",
+        ),
         key(
             "ramp",
             Kind::Any(&[Kind::Word(&SOME_TIME), Kind::Table(&RAMP)]),
             r#""30s""#,
             "Not all at once: the percent rises over this time; `{ dose = \"30s\" }`: the delay.",
         ),
+        key(
+            "since",
+            Kind::Word(&SINCE),
+            r#""ready:api""#,
+            "Counted from each start of a service, or from each time it is ready, instead.",
+        )
+        .default("the start of the fault phase"),
     ],
     family: None,
-    later: &["since"],
+    later: &[],
     instead: &[("start", "from"), ("duration", "for"), ("period", "every"), ("interval", "every")],
 };
 

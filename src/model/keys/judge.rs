@@ -1,5 +1,7 @@
 //! `[[expect]]` and `[[guardrail]]`.
 
+use super::probe::HTTP;
+use super::process::*;
 use super::words::*;
 use super::{Family, Kind, Shape, key};
 
@@ -58,7 +60,8 @@ macro_rules! judge {
 
 pub(crate) static EXPECT: Shape = judge!(
     "[[expect]]",
-    "What must hold on an edge. Each limit is one check.",
+    "What must hold: limits on what is measured on an `edge` or a `service`, each of them one check; or what a probe, a request \
+     that Brownout makes by itself, must see.",
     &[
         "amplification",
         "recovers_within",
@@ -67,18 +70,6 @@ pub(crate) static EXPECT: Shape = judge!(
         "duplicates_differ",
         "onset_source",
         "onset_order",
-        "service",
-        "up",
-        "restarts",
-        "downtime",
-        "crash_rate",
-        "env",
-        "http",
-        "tcp",
-        "command",
-        "every",
-        "tolerate",
-        "max_exposure",
     ],
     &[
         ("availability", "success_rate"),
@@ -86,12 +77,69 @@ pub(crate) static EXPECT: Shape = judge!(
         ("latency", "p99"),
         ("median", "p50"),
         ("phases", "phase"),
-        ("status", "status_rate")
+        ("status", "status_rate"),
+        ("uptime", "up"),
+        ("crashes", "crash_rate"),
+        ("url", "http"),
+        ("probe", "http"),
+        ("interval", "every"),
+        ("exposure", "max_exposure"),
     ],
     [
         key("name", Kind::Word(&NAME), r#""checkout stays available""#, "What reports call it.")
-            .default("the edge and what is measured"),
-        key("edge", Kind::Word(&TEXT), r#""checkout""#, "Where it is measured.").required(),
+            .default("where and what is measured"),
+        key("edge", Kind::Word(&TEXT), r#""checkout""#, "Where it is measured: an edge."),
+        key("service", Kind::Word(&TEXT), r#""payments""#, "Where it is measured: a service."),
+        key(
+            "up",
+            Kind::Word(&LIMIT),
+            r#"">= 99%""#,
+            "The share of the time during which the service was ready."
+        ),
+        key("restarts", Kind::Word(&LIMIT), r#""<= 1""#, "How often the service was started again."),
+        key("downtime", Kind::Word(&LIMIT), r#""< 30s""#, "For how long the service was not ready, in all."),
+        key("crash_rate", Kind::Word(&LIMIT), r#""< 0.01/h""#, "How often the service ended by itself."),
+        key(
+            "env",
+            Kind::Map(&ENV_NAME, &Kind::Word(&ENV_VALUE)),
+            r#"{ ENVIRONMENT = "production" }"#,
+            "Variables that the service must have run with all the time; also `env.ENVIRONMENT = \"production\"`.",
+        ),
+        key(
+            "http",
+            Kind::Any(&[Kind::Filled(&URL), Kind::Table(&HTTP)]),
+            r#"{ edge = "web", path = "/graphql", status = 404 }"#,
+            "A probe: this request must be answered so.",
+        ),
+        key(
+            "tcp",
+            Kind::Filled(&HOST_PORT),
+            r#""127.0.0.1:5432""#,
+            "A probe: something must accept connections there."
+        ),
+        key(
+            "command",
+            Kind::Many(&Kind::Filled(&ARGUMENT)),
+            r#"["./is-closed.sh"]"#,
+            "A probe: this command must end with exit code 0.",
+        ),
+        key("every", Kind::Word(&SOME_TIME), r#""5s""#, "From one probe to the next.").default(r#""1s""#),
+        key("timeout", Kind::Word(&SOME_TIME), r#""500ms""#, "How long one probe may take; not scaled.")
+            .default(r#""2s""#),
+        key(
+            "tolerate",
+            Kind::OneOf(&[("unreachable", "that nobody answers is neither right nor wrong")], &[]),
+            r#""unreachable""#,
+            "What a probe may see beside what it must see.",
+        )
+        .default("nothing"),
+        key(
+            "max_exposure",
+            Kind::Word(&DURATION),
+            r#""5m""#,
+            "How long a probe may see something wrong at a stretch."
+        )
+        .default(r#""0s""#),
         key(
             "phase",
             Kind::Many(&Kind::OneOf(

@@ -4,14 +4,19 @@
 //! no rule that looks at more than one key.
 
 mod action;
+mod deed;
 mod experiment;
 mod fault;
 mod judge;
+mod probe;
+mod process;
+mod service;
 mod words;
 
 pub(crate) use experiment::EXPERIMENT;
 pub(crate) use fault::FAULT;
 pub(crate) use judge::quantile;
+pub(crate) use process::{regex, signal};
 pub(crate) use words::{Wrong, address, network, size_bounds, status_set};
 
 /// A table of the file.
@@ -66,6 +71,8 @@ pub(crate) struct Family {
 pub(crate) enum Kind {
     /// A text of some form.
     Word(&'static Word),
+    /// A text of some form in which `${edge.NAME}` is filled in once the edges listen.
+    Filled(&'static Word),
     /// One of these words, each with its meaning; and words that a later version will have.
     OneOf(&'static [(&'static str, &'static str)], &'static [&'static str]),
     /// `true` or `false`.
@@ -74,6 +81,8 @@ pub(crate) enum Kind {
     Integer(u64, u64),
     /// A number between two.
     Number(f64, f64),
+    /// A text, a number, `true` or `false`.
+    Scalar,
     /// One or a list.
     Many(&'static Kind),
     /// A list of exactly so many.
@@ -137,7 +146,7 @@ impl Kind {
     /// What it takes, in words.
     pub(crate) fn describe(&self) -> String {
         match self {
-            Self::Word(word) => match word.examples {
+            Self::Word(word) | Self::Filled(word) => match word.examples {
                 [] => word.what.to_owned(),
                 [one, ..] => format!("{} such as `\"{one}\"`", word.what),
             },
@@ -146,6 +155,7 @@ impl Kind {
                 crate::problem::one_of(words.iter().map(String::as_str))
             }
             Self::Flag => "`true` or `false`".into(),
+            Self::Scalar => "a text, a number, `true` or `false`".into(),
             Self::Integer(low, high) if *high >= i64::MAX as u64 => format!("a whole number from {low}"),
             Self::Integer(low, high) => format!("a whole number from {low} to {high}"),
             Self::Number(low, f64::MAX) => format!("a number from {low}"),

@@ -18,7 +18,7 @@ impl From<String> for Wrong {
     }
 }
 
-fn wrong(label: impl Into<String>, help: impl Into<String>) -> Wrong {
+pub(super) fn wrong(label: impl Into<String>, help: impl Into<String>) -> Wrong {
     Wrong { label: label.into(), help: Some(help.into()) }
 }
 
