@@ -11,21 +11,26 @@ mod entries;
 mod env;
 pub(crate) mod group;
 pub mod hook;
+mod hooks;
 pub mod keeper;
 pub mod ledger;
+mod life;
 mod machine;
 mod marker;
 mod order;
 mod output;
 mod ready;
 pub mod restore;
+mod strike;
 #[cfg(test)]
 mod testing;
 mod turn;
+mod unit;
 
-pub use actor::{ServiceStatus, start};
+pub use actor::start;
 pub use entries::Debt;
 pub use ledger::Ledger;
-pub use machine::State as ServiceState;
+pub use life::State as ServiceState;
 pub use order::{Failure, Hit, Order, Pace, Plan, Supervisor, Watch};
 pub use restore::{Restored, Unpayable, restore};
+pub use unit::ServiceStatus;
