@@ -59,6 +59,8 @@ pub(super) struct HttpQuestion {
     port: u16,
     request: http::Request<Empty<Bytes>>,
     ask: HttpAsk,
+    /// It goes to an edge.
+    to_edge: bool,
 }
 
 impl HttpQuestion {
@@ -92,12 +94,13 @@ impl HttpQuestion {
             request = request.header(name, value);
         }
         let address = host.parse().ok().map(|ip| SocketAddr::new(ip, port));
-        if address.is_some_and(|address| edges.contains(&address)) {
+        let to_edge = address.is_some_and(|address| edges.contains(&address));
+        if to_edge {
             request = request.header(mark.0, mark.1);
         }
         let request =
             request.body(Empty::new()).map_err(|error| format!("`{url}` cannot be asked: {error}"))?;
-        Ok(Self { host, port, request, ask })
+        Ok(Self { host, port, request, ask, to_edge })
     }
 
     /// Asks.
@@ -116,6 +119,11 @@ impl HttpQuestion {
         let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
         let answer = sender.send_request(self.request.clone()).await.map_err(|error| broke_off(&error))?;
         if let Some(wrong) = self.status(answer.status().as_u16()) {
+            // What an edge says for lack of an upstream is nobody's answer.
+            if let Some(trouble) = answer.headers().get("x-brownout-error").filter(|_| self.to_edge) {
+                let trouble = trouble.to_str().unwrap_or("unknown");
+                return Err(format!("nobody answers behind the edge: {trouble}"));
+            }
             return Ok(Answer::Wrong(wrong));
         }
         let mut body = answer.into_body();

@@ -215,3 +215,18 @@ async fn nothing_is_told_after_its_end() {
     drop(running);
     assert_eq!(told.0.recv().await, None);
 }
+
+#[tokio::test]
+async fn what_an_edge_says_for_lack_of_an_upstream_is_nobodys_answer() {
+    const TROUBLE: &str =
+        "HTTP/1.1 502 Bad Gateway\r\nx-brownout-error: connect\r\nContent-Length: 0\r\n\r\n";
+    for (at_edge, status, saw) in
+        [(true, 404, Saw::Unreachable), (true, 502, Saw::Right), (false, 404, Saw::Wrong)]
+    {
+        let (address, _) = serve(vec![TROUBLE]).await;
+        let ask = http(format!("http://{address}/graphql"), &[status], None, &[]);
+        let edges: &[SocketAddr] = if at_edge { &[address] } else { &[] };
+        let (_running, mut told) = begin(probe(ask, LIMIT), edges);
+        assert_eq!(told.next().await.0, saw, "{at_edge} {status}");
+    }
+}
