@@ -4,7 +4,7 @@ use crate::support::eventually;
 use brownout::model::Hook;
 use brownout::supervise::{Debt, Ledger, Unpayable, hook, restore};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -312,6 +312,7 @@ fn wherever_it_is_killed() {
     let draw = || std::hash::RandomState::new().build_hasher().finish();
     let home = Home::new();
     let state = home.path("state");
+    let (mut applied, mut alive) = (0, 0);
     for round in 0..30 {
         let mut helper = Command::new(std::env::current_exe().unwrap());
         helper
@@ -321,12 +322,15 @@ fn wherever_it_is_killed() {
         let mut helper = helper.spawn().unwrap();
         let mut said = BufReader::new(helper.stdout.take().unwrap());
         eventually("it has begun", || home.path("state/ledger").exists());
-        if draw() % 3 == 0 {
+        if round % 3 == 0 {
             marker_of(&mut said);
+        } else {
+            spin(draw() % 3_000_000);
         }
-        spin(draw() % 3_000_000);
         helper.kill().unwrap();
         helper.wait().unwrap();
+        applied += u32::from(home.path("on").exists());
+        alive += u32::from(!left("nobody", home.0.path()).is_empty());
         // Whoever puts back may be killed as well, and be two at once.
         let mut others: Vec<Child> = (0..draw() % 3)
             .map(|_| home.command(&["restore", "--state", "state"]).spawn().unwrap())
@@ -348,8 +352,8 @@ fn wherever_it_is_killed() {
         assert!(left.is_empty(), "round {round}: {names:?}");
         let ledgers: Vec<_> = fs::read_dir(state.join("ledger")).unwrap().collect();
         assert!(ledgers.is_empty(), "round {round}: {ledgers:?}");
-        drop(said.read(&mut [0]));
     }
+    assert!(applied > 0 && alive > 0, "it was never killed while there was something to put back");
 }
 
 /// Reads until it tells a marker: a hook is applied.

@@ -268,12 +268,13 @@ impl Actor {
                     self.carry_out(unit, command);
                 }
             }
+            // Whoever gets an answer finds the services as it says.
+            self.desk.post();
             self.duties.go_on(&mut self.desk);
             if self.desk.queue.is_empty() {
                 break;
             }
         }
-        self.desk.post();
     }
 
     fn carry_out(&mut self, unit: usize, command: Command) {
@@ -519,3 +520,7 @@ impl Desk {
         Failure { exit: failure.exit, text: text.unwrap_or(failure.text) }
     }
 }
+
+#[cfg(test)]
+#[path = "actor_tests.rs"]
+mod tests;

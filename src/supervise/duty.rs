@@ -44,7 +44,7 @@ pub(super) struct Duties {
 enum Duty {
     Start(usize),
     Deed { job: u64, unit: usize },
-    Hook { job: u64, unit: usize },
+    Hook { job: u64, fault: Name, unit: usize },
     Undo(usize),
     Unhook { fault: Name, unit: usize },
 }
@@ -131,7 +131,7 @@ impl Duties {
         let Some(deed) = job.deeds.get(job.next).cloned() else { return };
         job.next += 1;
         if let Deed::Hook(hook) = deed {
-            let id = self.open(order, Duty::Hook { job: number, unit });
+            let id = self.open(order, Duty::Hook { job: number, fault: fault.clone(), unit });
             self.hits.insert(id, number);
             self.hook(id, fault, unit, hook, desk);
         } else if desk.units.get(unit).is_some_and(|unit| unit.machine.is_some()) {
@@ -264,8 +264,7 @@ impl Duties {
 
     /// A hook was applied, or could not be.
     pub(super) fn hooked(&mut self, id: u64, done: Result<(), String>, desk: &mut Desk) {
-        let Some((_, Duty::Hook { job, unit })) = self.open.remove(&id) else { return };
-        let Some(fault) = self.jobs.get(&job).map(|job| job.fault.clone()) else { return };
+        let Some((_, Duty::Hook { job, fault, unit })) = self.open.remove(&id) else { return };
         publish(desk, &fault, unit, "hook", Happened::Deed, done.clone());
         match done {
             Ok(()) => {

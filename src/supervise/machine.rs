@@ -127,8 +127,8 @@ pub(super) struct Running {
     pub(super) struck: bool,
     /// Other signals that faults sent to it.
     pub(super) sent: Vec<Signal>,
-    /// Whatever its orchestrator does: it is started again at once.
-    pub(super) start_after: bool,
+    /// If it ends before this time, it is started again at once, whatever its orchestrator does.
+    pub(super) start_after: Option<Duration>,
 }
 
 impl Running {
@@ -279,7 +279,9 @@ impl Machine {
             let kill = running.ending.as_ref().filter(|ending| !ending.killed).map(|ending| ending.kill_at);
             let late = self.setup.within.filter(|_| running.ready.is_none() && !running.told_late);
             let lost = running.lost_at().filter(|_| self.turns.iter().any(Turn::awaits));
-            [pauses, kill, lost, late.map(|within| running.since + within)].into_iter().flatten()
+            [pauses, kill, lost, running.start_after, late.map(|within| running.since + within)]
+                .into_iter()
+                .flatten()
         });
         holds.chain(turns).chain(start.map(|(at, _)| at)).chain(process).min()
     }
@@ -375,7 +377,7 @@ impl Machine {
             pauses: Vec::new(),
             struck: false,
             sent: Vec::new(),
-            start_after: false,
+            start_after: None,
         });
         if !self.on {
             self.end(now, ExitCause::End);
@@ -432,7 +434,7 @@ impl Machine {
         let by_policy = || (code != Some(0), if ours { StartReason::Fault } else { StartReason::Crash });
         self.start = match (cause, by_policy()) {
             (ExitCause::Swap | ExitCause::End, _) => Some((now, StartReason::Swap)),
-            (ExitCause::Fault, _) if running.ending.is_some() || running.start_after => {
+            (ExitCause::Fault, _) if running.ending.is_some() || running.start_after.is_some() => {
                 Some((now, StartReason::Fault))
             }
             (_, (failed, reason)) => self.policy(now, failed).map(|at| (at, reason)),
@@ -479,6 +481,7 @@ impl Machine {
             ending.killed = true;
             self.out.push(Command::Signal(Signal::SIGKILL));
         }
+        running.start_after = running.start_after.filter(|until| *until > now);
         let paused = !running.pauses.is_empty();
         running.pauses.retain(|pause| pause.until.is_none_or(|until| until > now));
         if paused && running.pauses.is_empty() {

@@ -213,14 +213,13 @@ impl Machine {
         let mut back = false;
         for turn in dropped {
             back |= turn.awaits();
-            if let (
-                Stage::Sent { .. },
-                What::Process(Blow { deed: ProcessDeed { down: Some(_), .. }, .. }),
-                Body::Running(running),
-            ) = (turn.stage, &turn.what, &mut self.body)
+            if let (Stage::Sent { by }, What::Process(blow), Body::Running(running)) =
+                (turn.stage, &turn.what, &mut self.body)
+                && blow.deed.down.is_some()
             {
-                // It was to be kept down for a time, and that time is over.
-                running.start_after = true;
+                // It was to be kept down for a time, and that time is over before it is down.
+                running.start_after = Some(by);
+                back = true;
             }
             self.drop_turn(&turn);
         }
@@ -405,6 +404,7 @@ impl Machine {
                 Body::Running(running) if running.is_lost(now) => {
                     Some(Err("does not end, not even by SIGKILL".into()))
                 }
+                Body::Running(running) if running.start_after.is_some() => None,
                 Body::Running(running)
                     if running.ending.is_none() && turn.fits(running, self.incarnation) =>
                 {
