@@ -2,7 +2,7 @@
 //! what it sees on the wire how the failure spread and whether the system came back.
 //!
 //! # Words
-//! **edge**: one listener in front of one upstream. **experiment**: one TOML file. **fault**: a named rule of it: where, who,
+//! **edge**: one listener in front of one upstream. **service**: a process that Brownout supervises. **experiment**: one TOML file. **fault**: a named rule of it: where, who,
 //! when and what. **plan**: the compiled faults of one edge. **decision**: what is done to one exchange. **exchange**: one
 //! request and its response, or one connection on a TCP edge. **arm / heal**: put a fault in force, take it away.
 //! **phase**: baseline, fault, recovery. **expectation**: what must hold. **guardrail**: what stops a run. **run**,

@@ -93,6 +93,7 @@ fn what_is_right_is_accepted() {
         .into_iter()
         .chain(files("experiments"))
         .chain(files("experiments/faults"))
+        .chain(files("experiments/incidents"))
     {
         if let Err(problems) = parse_file(&path, &Overrides::default()) {
             panic!("{problems}");
@@ -178,10 +179,16 @@ fn validate(schema: &Value, root: &Value, value: &Value, at: &str) -> Result<(),
 }
 
 fn accepted() -> Vec<PathBuf> {
-    ["tests/golden/accepted", "experiments", "experiments/demo", "experiments/faults"]
-        .into_iter()
-        .flat_map(files)
-        .collect()
+    [
+        "tests/golden/accepted",
+        "experiments",
+        "experiments/demo",
+        "experiments/faults",
+        "experiments/incidents",
+    ]
+    .into_iter()
+    .flat_map(files)
+    .collect()
 }
 
 fn as_json(path: &Path) -> Value {
@@ -267,6 +274,11 @@ fn a_whole_experiment_reads_as_it_is_written() {
     assert_eq!((laws.edges.as_slice(), laws.actions.len(), laws.when.at.len()), (&[1, 0][..], 2, 2));
     assert!(refused.actions[0].refuses() && refused.who.matches.is_none());
     assert_eq!(cut.actions[0], Fault::Drop(Drop { how: How::Reset, at: DropAt::AfterBytes(1024) }));
+    let Fault::Reroute(reroute) = &cut.actions[1] else { panic!() };
+    assert_eq!(
+        (reroute.protocol, reroute.upstreams[1].authority().as_str()),
+        (Protocol::Tcp, "replica:5432")
+    );
     let Fault::Respond(respond) = &answered.actions[0] else { panic!() };
     assert_eq!((respond.answer.status, respond.answer.headers.len(), respond.after_upstream), (503, 3, true));
     let keys: Vec<String> = edge_checks(&x.expects[0]).iter().map(|check| check.metric.key()).collect();
@@ -274,7 +286,7 @@ fn a_whole_experiment_reads_as_it_is_written() {
         keys,
         ["success_rate", "p99", "p999", "status_rate.503", "status_rate.5xx", "rate", "in_flight"]
     );
-    assert_eq!(x.expects[0].line, 100);
+    assert_eq!(x.expects[0].line, 101);
     assert_eq!(x.expects[1].name.as_str(), "db: error_rate");
     assert_eq!(x.source.sha256.len(), 64);
 }
@@ -490,6 +502,10 @@ fn a_fault_by_hand_is_checked_like_one_of_a_file() {
             "samples that cannot be read",
         ),
         ("name = x", "this is not TOML"),
+        (
+            "name = \"x\"\nedge = \"db\"\nmatch = \"all\"\nreroute = { upstream = \"tcp://db.prod:5432\" }",
+            "this upstream looks like production",
+        ),
     ] {
         let problems = parse_fault(FaultSource::Toml(toml), &edges).unwrap_err();
         let titles: Vec<&str> = problems.errors().map(|p| p.title.as_str()).collect();

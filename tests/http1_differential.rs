@@ -204,7 +204,7 @@ fn compare_written(bytes: &[u8]) {
     let Ok((taken, payload)) = our_payload(head.framing, &bytes[head.len..]) else { return };
     let host = HostRule::Keep { fallback: "fallback" };
     let forwarded = (payload.len() % 2 == 0).then_some(Forwarded { peer_ip: "::1", proto: "https" });
-    let how = Outgoing { host, forwarded, upgrade: false, expect: true };
+    let how = Outgoing { host, forwarded, upgrade: false, expect: true, without: None };
     let mut out = Vec::new();
     write_request(&head, &how, &mut out);
     if head.fields.len() > 95 {

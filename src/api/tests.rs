@@ -36,6 +36,7 @@ impl Levers for Fake {
             .map(|(name, armed, life)| FaultStatus {
                 name,
                 edges: vec![EDGE.into()],
+                services: Vec::new(),
                 owner: if armed { "hand" } else { "none" }.into(),
                 armed,
                 active: armed,

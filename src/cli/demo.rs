@@ -127,6 +127,7 @@ fn plan(args: &Args, argv: Vec<String>) -> Result<Plan, String> {
         seed: args.seed,
         admin,
         out: args.out.clone(),
+        state: stage::state_folder(),
         options: Options { argv, ..Options::default() },
         format: args.format,
         color: run::Colour::Auto,

@@ -142,6 +142,10 @@ fn words(plan: &Plan, decision: &Decision) -> Vec<String> {
     }
     match &decision.action {
         Action::Forward => {}
+        Action::Reroute(by, to) => {
+            let to: Vec<String> = to.iter().map(crate::decision::Upstream::authority).collect();
+            does.push(format!("{}: goes to {}", name(*by), to.join(" or ")));
+        }
         Action::Respond(by, answer) => does.push(format!("{}: answers {}", name(*by), answer.status)),
         Action::Hang(by, hang) => {
             let time = hang.time.map_or_else(|| "until healed".to_owned(), span);

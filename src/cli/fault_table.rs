@@ -29,6 +29,9 @@ pub struct New {
     /// Answers with this status instead of the upstream.
     #[arg(long, value_name = "STATUS")]
     pub respond: Option<u16>,
+    /// Goes to this upstream instead.
+    #[arg(long, value_name = "URL")]
+    pub reroute: Option<String>,
     /// Of matching requests; any fraction.
     #[arg(long)]
     pub percent: Option<f64>,
@@ -55,7 +58,11 @@ pub struct New {
 impl New {
     /// Whether it names something to be done.
     pub(crate) fn does_something(&self) -> bool {
-        self.latency.is_some() || self.hang.is_some() || self.drop.is_some() || self.respond.is_some()
+        self.latency.is_some()
+            || self.hang.is_some()
+            || self.drop.is_some()
+            || self.respond.is_some()
+            || self.reroute.is_some()
     }
 }
 
@@ -67,6 +74,7 @@ pub(crate) fn table(new: &New, ttl: Option<&str>) -> Result<Value, Failed> {
         ("hang", hang),
         ("drop", new.drop.as_ref().map(|how| json!(how))),
         ("respond", new.respond.map(|status| json!(status))),
+        ("reroute", new.reroute.as_ref().map(|url| json!({ "upstream": url }))),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key, value?)))
@@ -118,7 +126,7 @@ pub(crate) fn show(command: &Command, answer: &Value) -> String {
     match (command, one) {
         (Command::List, _) => list(answer),
         (Command::Arm(_), Some(fault)) => {
-            format!("`{}` is armed on {}; it ends {}", fault.name, fault.edges.join(", "), ends(&fault))
+            format!("`{}` is armed on {}; it ends {}", fault.name, fault.places().join(", "), ends(&fault))
         }
         (Command::Arm(_), None) => "armed".into(),
         (Command::Heal { name: Some(name), .. }, Some(fault)) => {
@@ -146,7 +154,7 @@ fn list(answer: &Value) -> String {
     if faults.is_empty() {
         return text + "there are no faults";
     }
-    let head = ["FAULT", "EDGE", "DOES", "STATE", "BY", "HITS", "MATCHED", "ENDS"].map(str::to_owned);
+    let head = ["FAULT", "WHERE", "DOES", "STATE", "BY", "HITS", "MATCHED", "ENDS"].map(str::to_owned);
     let mut rows = vec![head];
     rows.extend(faults.iter().map(|fault| {
         let state = match (fault.active, fault.armed) {
@@ -157,7 +165,7 @@ fn list(answer: &Value) -> String {
         let by = if fault.owner == "none" { "-" } else { &fault.owner };
         [
             fault.name.clone(),
-            fault.edges.join(","),
+            fault.places().join(","),
             fault.actions.join("+"),
             state.into(),
             by.into(),

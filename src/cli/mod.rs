@@ -8,12 +8,15 @@ pub mod fault;
 mod fault_table;
 pub mod halt;
 mod loading;
+mod owing;
 pub mod proxy;
+pub mod restore;
 pub mod run;
 pub mod schema;
 pub mod serve;
 mod signals;
 pub mod stage;
+mod supervision;
 #[cfg(test)]
 mod tests;
 
@@ -49,6 +52,11 @@ pub enum Command {
     Fault(Remote<fault::Args>),
     /// Heals everything in a running Brownout, and keeps it so until it is lifted
     Halt(Remote<halt::Args>),
+    /// Puts back what a Brownout left that was killed: ends what it started, undoes its hooks
+    Restore(restore::Args),
+    /// Waits for the end of a Brownout, and puts back what it leaves
+    #[command(hide = true)]
+    Keeper(restore::KeeperArgs),
     /// Looks at experiment files without starting anything
     Check(Local<check::Args>),
     /// Shows who would be struck, without opening a socket
@@ -111,6 +119,7 @@ pub struct Local<A: clap::Args> {
 /// Parses the words and does what they say. The exit codes are those of FORMAT §5 of the documentation.
 #[must_use]
 pub fn main() -> u8 {
+    crate::supervise::keeper::known();
     let argv: Vec<String> = std::env::args().collect();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -129,6 +138,8 @@ pub fn main() -> u8 {
         Command::Serve(args) => serve::main(&args),
         Command::Fault(remote) => fault::run(&remote.args, &remote.target(), &mut out, &mut err),
         Command::Halt(remote) => halt::run(&remote.args, &remote.target(), &mut out, &mut err),
+        Command::Restore(args) => restore::run(&args, &mut out, &mut err),
+        Command::Keeper(args) => restore::keep(&args),
         Command::Check(local) => {
             let flags = check::Flags {
                 set: local.file.set(),
@@ -162,6 +173,9 @@ fn run_files(args: run::Args, argv: Vec<String>) -> u8 {
         Ok(plan) => plan,
         Err(text) => return fail(USAGE, &text),
     };
+    if let Err(code) = restore::first(&plan.state) {
+        return code;
+    }
     let files = match run::files(&plan.paths) {
         Ok(files) => files,
         Err(text) => return fail(USAGE, &text),

@@ -40,6 +40,9 @@ pub struct Args {
     /// The folder for journal and report, instead of a new one below runs/
     #[arg(long, value_name = "DIR", env = "BROWNOUT_OUT")]
     pub out: Option<PathBuf>,
+    /// The state folder: what must be put back stands in it, and a file `halt` in it heals everything
+    #[arg(long, value_name = "DIR", env = "BROWNOUT_STATE", default_value = ".brownout")]
+    pub state: PathBuf,
     /// Another upstream for an edge (without EDGE: for the first)
     #[arg(long, value_name = "[EDGE=]URL")]
     pub upstream: Vec<String>,
@@ -121,6 +124,8 @@ pub struct Plan {
     pub admin: Admin,
     /// `--out`.
     pub out: Option<PathBuf>,
+    /// `--state`.
+    pub state: PathBuf,
     /// What every run is told; its seed and name are filled in for each.
     pub options: Options,
     /// `--format`.
@@ -168,6 +173,7 @@ pub fn plan(args: Args, argv: Vec<String>) -> Result<Plan, String> {
         seed: args.seed,
         admin,
         out: args.out,
+        state: args.state,
         options: Options {
             argv,
             seed: 0,
@@ -245,6 +251,10 @@ pub struct Setting {
     pub admin: Admin,
     /// Where the journal goes.
     pub folder: PathBuf,
+    /// The state folder.
+    pub state: PathBuf,
+    /// The program of the user's command, if there is one.
+    pub command: Option<String>,
 }
 
 /// Why a stage does not stand.
@@ -314,33 +324,47 @@ async fn one(
     };
     options.terms.run =
         folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let setting = Setting { seed: options.seed, admin: plan.admin, folder: folder.clone() };
+    let setting = Setting {
+        seed: options.seed,
+        admin: plan.admin,
+        folder: folder.clone(),
+        state: plan.state.clone(),
+        command: options.command.as_ref().and_then(|argv| argv.first().cloned()),
+    };
     let mut report = match bring_up(experiment, &setting).await {
         Err(error) => failed(&options, error.exit, &error.text),
         Ok(stage) => {
             let progress = Progress::new(Box::new(std::io::stderr()), plan.progress(), experiment);
-            let report = driver::run(Arc::clone(&stage), experiment, &options, signals, progress).await;
+            let mut report = driver::run(Arc::clone(&stage), experiment, &options, signals, progress).await;
             let closing = tokio::task::spawn_blocking(move || stage.close());
-            if report.verdict == crate::report::Verdict::Interrupted {
+            let closed = if report.verdict == crate::report::Verdict::Interrupted {
                 // Whoever asks a second time does not wait for what is still under way.
-                tokio::select! { _ = closing => {}, _ = signals.recv() => {} }
+                tokio::select! { closed = closing => closed, _ = signals.recv() => Ok(Ok(())) }
             } else {
-                let _ = closing.await;
+                closing.await
+            };
+            if let Ok(Err(text)) = closed {
+                worsen(&mut report, Exit::NotRestored, text, &options);
             }
             report
         }
     };
     if let Err(error) = output::write(&folder, &report) {
         let text = format!("the results could not be written: {error}");
-        let _ = writeln!(std::io::stderr(), "error: {text}");
-        let exit = Exit::weightiest([Exit::of(report.exit), Exit::Environment]);
-        report.exit = expected(exit, options.terms.expect_exit);
-        report.warnings.push(text);
+        worsen(&mut report, Exit::Environment, text, &options);
     }
     if plan.format == Format::Human && !plan.quiet {
         let _ = writeln!(std::io::stderr(), "results in {}", folder.display());
     }
     report
+}
+
+/// Something failed after the verdict.
+fn worsen(report: &mut Report, exit: Exit, text: String, options: &Options) {
+    let _ = writeln!(std::io::stderr(), "error: {text}");
+    let exit = Exit::weightiest([Exit::of(report.exit), exit]);
+    report.exit = expected(exit, options.terms.expect_exit);
+    report.warnings.push(text);
 }
 
 /// A seed for a file without one; short, because people type it.

@@ -1,16 +1,22 @@
 //! The stage on which runs take place: edges, control, telemetry, admin address and journal, brought up together.
 
+use super::owing::Owing;
 use super::run::{Admin, Setting, StartError};
 use super::signals;
+use super::supervision::Supervision;
 use crate::api::{self, AdminConfig, AdminHandle, AdminState};
 use crate::control::{Control, EdgeStatus, Owner, Refusal};
-use crate::model::{Edge, Experiment, FaultRule, FaultSource, Phase, Ttl, parse_fault};
+use crate::model::{Edge, Experiment, FaultRule, FaultSource, Phase, Service, Ttl, parse_fault_on};
 use crate::report::Exit;
 use crate::run::Stage;
+use crate::run::services;
+use crate::run::stage::{Answer, urls};
+use crate::supervise::{Debt, Failure, Ledger};
 use crate::telemetry::{Event, Journal, Stamped, Telemetry};
 use crate::units::Name;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 
@@ -20,7 +26,7 @@ pub const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv
 /// How often the halt file is looked for.
 const HALT_BEAT: Duration = Duration::from_millis(50);
 
-/// The folder in which a file `halt` heals everything.
+/// The folder in which a file `halt` heals everything, where no flag says.
 #[must_use]
 pub fn state_folder() -> std::path::PathBuf {
     std::env::var_os("BROWNOUT_STATE")
@@ -43,7 +49,9 @@ pub struct Standing {
     pub admin: Option<SocketAddr>,
     handle: Mutex<Option<AdminHandle>>,
     journal: Mutex<Option<Journal>>,
-    experiment: Option<Name>,
+    owing: Owing,
+    supervision: OnceLock<Supervision>,
+    experiment: Name,
     seed_of_run: u64,
 }
 
@@ -62,13 +70,13 @@ pub fn workers() -> usize {
 /// # Errors
 /// When an address is taken: exit code 5.
 pub fn stand(
-    edges: &[Edge],
-    rules: &[FaultRule],
-    experiment: Option<&Name>,
+    experiment: &Experiment,
     seed: u64,
     admin: Admin,
     hosts: Vec<String>,
+    state_folder: &Path,
 ) -> Result<Standing, StartError> {
+    let Experiment { edges, faults: rules, services, .. } = experiment;
     let environment = |text: String| StartError { exit: Exit::Environment, text };
     let listen = match admin {
         Admin::None => None,
@@ -85,8 +93,11 @@ pub fn stand(
     let ttls: Vec<(String, Option<Ttl>)> =
         rules.iter().map(|rule| (rule.name.to_string(), rule.ttl)).collect();
     let state = Arc::new(AdminState {
-        experiment: Mutex::new(experiment.map(Name::to_string)),
-        parse_fault: Box::new(|table, edges| by_hand(&table, edges)),
+        experiment: Mutex::new(Some(experiment.name.to_string())),
+        parse_fault: {
+            let services = services.clone();
+            Box::new(move |table, edges| by_hand(&table, edges, &services))
+        },
         ttl_of: Box::new(move |name| ttls.iter().find(|(known, _)| known == name).and_then(|(_, ttl)| *ttl)),
     });
     let open = |listen: SocketAddr| {
@@ -110,7 +121,9 @@ pub fn stand(
         admin: handle.as_ref().map(AdminHandle::addr),
         handle: Mutex::new(handle),
         journal: Mutex::new(None),
-        experiment: experiment.cloned(),
+        owing: Owing::new(state_folder.to_owned()),
+        supervision: OnceLock::new(),
+        experiment: experiment.name.clone(),
         seed_of_run: seed,
         control,
         telemetry,
@@ -140,27 +153,77 @@ fn leads_to(edge: &Edge, address: SocketAddr) -> bool {
 /// # Errors
 /// When an address is taken or the journal cannot be written: exit code 5.
 pub fn bring_up(experiment: &Experiment, setting: &Setting) -> Result<Standing, StartError> {
-    let rules = &experiment.faults;
-    let standing =
-        stand(&experiment.edges, rules, Some(&experiment.name), setting.seed, setting.admin, Vec::new())?;
+    let standing = stand(experiment, setting.seed, setting.admin, Vec::new(), &setting.state)?;
     for guardrail in &experiment.guardrails {
         standing.telemetry.guardrail_known(&guardrail.name);
     }
     let path = setting.folder.join("journal.jsonl");
-    match Journal::create(&path, &standing.telemetry) {
-        Ok(journal) => *lock(&standing.journal) = Some(journal),
-        Err(error) => {
-            standing.close();
-            let text = format!("the journal {} cannot be written: {error}", path.display());
-            return Err(StartError { exit: Exit::Environment, text });
+    let opened = match Journal::create(&path, &standing.telemetry) {
+        Ok(journal) => {
+            *lock(&standing.journal) = Some(journal);
+            setting.command.as_ref().map_or(Ok(()), |command| standing.owes(command))
         }
+        Err(error) => Err(format!("the journal {} cannot be written: {error}", path.display())),
+    };
+    let supervised = opened
+        .map_err(|text| StartError { exit: Exit::Environment, text })
+        .and_then(|()| standing.supervise(experiment));
+    if let Err(error) = supervised {
+        let _ = standing.close();
+        return Err(error);
     }
-    standing.listen_to_the_kill_switch(&state_folder());
+    standing.listen_to_the_kill_switch(&setting.state);
     standing.telemetry.start_clock();
     Ok(standing)
 }
 
 impl Standing {
+    /// The undo ledger, which is opened if need be, with its keeper: what must be put back is owed here before it is done.
+    ///
+    /// # Errors
+    /// When the state folder cannot be written.
+    pub fn ledger(&self) -> std::io::Result<Arc<Ledger>> {
+        self.owing.ledger()
+    }
+
+    /// Gives the services of an experiment a supervisor, if it has any. None of them is started by this.
+    ///
+    /// # Errors
+    /// When the state folder cannot be written, or an edge that is named does not exist.
+    pub fn supervise(&self, experiment: &Experiment) -> Result<(), StartError> {
+        if !services::needs(experiment).any {
+            return Ok(());
+        }
+        let ledger = self.ledger().map_err(|error| StartError {
+            exit: Exit::Environment,
+            text: format!("the undo ledger cannot be written: {error}: take another folder with `--state`"),
+        })?;
+        let edges = urls(experiment, &self.edges());
+        let supervision = Supervision::new(experiment, edges, &self.control, &self.telemetry, ledger)?;
+        let _ = self.supervision.set(supervision);
+        Ok(())
+    }
+
+    /// A fault as it can be armed: what it says of edges is filled in.
+    ///
+    /// # Errors
+    /// When it names an edge that does not exist.
+    pub fn filled(&self, rule: &FaultRule) -> Result<FaultRule, Refusal> {
+        match self.supervision.get() {
+            Some(supervision) => supervision.filled(rule),
+            None => Ok(rule.clone()),
+        }
+    }
+
+    /// The user's command is about to be started.
+    fn owes(&self, command: &str) -> Result<(), String> {
+        let debt = Debt::End { what: format!("the command `{command}`") };
+        let owed = self.ledger().and_then(|ledger| ledger.owe(debt));
+        owed.map(drop).map_err(|error| {
+            format!("the undo ledger cannot be written: {error}: take another folder with `--state`")
+        })
+    }
+
     /// Whether edges like these may be opened here.
     ///
     /// # Errors
@@ -171,7 +234,7 @@ impl Standing {
 
     /// SIGUSR1 heals everything, and so does the file `halt` in the state folder. Where nobody gives signals, there is still
     /// the API.
-    fn listen_to_the_kill_switch(&self, state: &std::path::Path) {
+    fn listen_to_the_kill_switch(&self, state: &Path) {
         self.control.watch_halt_file(state.join("halt"));
         let Ok(mut switch) = signals::halt() else { return };
         let control = Arc::downgrade(&self.control);
@@ -199,7 +262,7 @@ impl Standing {
 
 impl Stage for Standing {
     fn arm(&self, rule: &FaultRule, life: Duration, scale: f64) -> Result<(), Refusal> {
-        self.control.arm(rule.clone(), Owner::Run, Some(life), scale)
+        self.control.arm(self.filled(rule)?, Owner::Run, Some(life), scale)
     }
 
     fn heal_all(&self, why: &'static str) {
@@ -208,9 +271,7 @@ impl Stage for Standing {
 
     fn enter(&self, phase: Phase) {
         self.control.enter(phase);
-        if let Some(name) = &self.experiment {
-            self.telemetry.phase_gauge(name, phase);
-        }
+        self.telemetry.phase_gauge(&self.experiment, phase);
     }
 
     fn publish(&self, event: Event) {
@@ -244,7 +305,41 @@ impl Stage for Standing {
         self.telemetry.expectation_met(expectation, met);
     }
 
-    fn close(&self) {
+    fn bring_up(&self) -> Answer<Result<(), Failure>> {
+        match self.supervision.get().map(|supervision| supervision.supervisor.clone()) {
+            Some(supervisor) => Box::pin(async move { supervisor.bring_up().await }),
+            None => Box::pin(async { Ok(()) }),
+        }
+    }
+
+    fn settled(&self) -> Answer<Vec<Failure>> {
+        match self.supervision.get().map(|supervision| supervision.supervisor.clone()) {
+            Some(supervisor) => Box::pin(async move { supervisor.settle().await }),
+            None => Box::pin(async { Vec::new() }),
+        }
+    }
+
+    fn put_down(&self) -> Answer<Vec<Failure>> {
+        match self.supervision.get().map(|supervision| supervision.supervisor.clone()) {
+            Some(supervisor) => Box::pin(async move { supervisor.put_down().await }),
+            None => Box::pin(async { Vec::new() }),
+        }
+    }
+
+    fn marker(&self) -> Option<(String, String)> {
+        self.owing.opened().map(|ledger| {
+            let (name, value) = ledger.marker();
+            (name.to_owned(), value.to_owned())
+        })
+    }
+
+    fn child(&self, pid: u32) {
+        if let Some(ledger) = self.owing.opened() {
+            ledger.child(pid);
+        }
+    }
+
+    fn close(&self) -> Result<(), String> {
         self.control.stop(GRACE);
         if let Some(handle) = lock(&self.handle).take() {
             handle.stop();
@@ -255,15 +350,20 @@ impl Stage for Standing {
         {
             tracing::warn!("the journal could not be finished: {error}");
         }
+        self.owing.close()
     }
 }
 
 /// Reads a fault that is armed by hand.
-fn by_hand(table: &serde_json::Value, edges: &[EdgeStatus]) -> Result<(FaultRule, Option<Ttl>), String> {
+fn by_hand(
+    table: &serde_json::Value,
+    edges: &[EdgeStatus],
+    services: &[Service],
+) -> Result<(FaultRule, Option<Ttl>), String> {
     let known: Vec<(String, crate::decision::Protocol)> =
         edges.iter().map(|edge| (edge.name.clone(), edge.protocol)).collect();
-    let (rule, _) =
-        parse_fault(FaultSource::Json(table), &known).map_err(|problems| problems.render(false))?;
+    let (rule, _) = parse_fault_on(FaultSource::Json(table), &known, services)
+        .map_err(|problems| problems.render(false))?;
     let ttl = rule.ttl;
     Ok((rule, ttl))
 }

@@ -2,7 +2,8 @@
 
 use super::plans::publish;
 use super::{Control, Entry, Owner, State, lock};
-use crate::plan::{Armed, timeline};
+use crate::plan::Armed;
+use crate::plan::timeline::{self, Reading};
 use crate::telemetry::Event;
 use std::collections::HashSet;
 use std::sync::{Arc, Weak};
@@ -17,20 +18,28 @@ impl Control {
             self.remove(state, "end", run);
             self.remove(state, "ttl", |entry| entry.ends.is_some_and(|ends| ends <= now));
         }
+        let services = std::mem::take(&mut state.services);
         let mut touched = HashSet::new();
         let mut next: Option<Duration> = None;
         let mut later = |at: Duration| next = Some(next.map_or(at, |next| next.min(at)));
         let (mut armed, mut healed) = (Vec::new(), Vec::new());
         for entry in &mut state.entries {
-            let elapsed = now.saturating_sub(entry.since).div_f64(entry.scale);
-            let reading = timeline::read(&entry.rule.when, elapsed);
+            let (since, lives) = services.counts_from(entry).unwrap_or((Duration::MAX, 0));
+            let reading = match now.checked_sub(since) {
+                Some(elapsed) => timeline::read(&entry.rule.when, elapsed.div_f64(entry.scale)),
+                None => Reading::OFF,
+            };
             if let Some(at) = reading.next {
-                later(entry.since + at.mul_f64(entry.scale));
+                later(since + at.mul_f64(entry.scale));
             }
             if let Some(ends) = entry.ends {
                 later(ends);
             }
-            let anew = entry.live.is_none() || reading.arming != entry.arming;
+            let anew = entry.live.is_none() || reading.arming != entry.arming || lives != entry.lives;
+            if reading.on && entry.on && !anew && reading.turn != entry.done.turn {
+                entry.done.turn = reading.turn;
+                services.apply(entry);
+            }
             if reading.on == entry.on && !(reading.on && anew) {
                 continue;
             }
@@ -40,22 +49,32 @@ impl Control {
             {
                 live.heal();
                 healed.push(entry.compiled.clone());
+                services.undo(&entry.rule);
             }
             if reading.on {
+                entry.done.turn = reading.turn;
                 match &entry.live {
                     Some(live) if !anew => live.resume(),
                     _ => entry.live = Some(Arc::new(Armed::new(entry.compiled.clone(), now))),
                 }
-                armed.push((entry.rule.name.clone(), entry.edges.clone(), entry.owner));
+                armed.push((
+                    entry.rule.name.clone(),
+                    entry.edges.clone(),
+                    entry.rule.services.clone(),
+                    entry.owner,
+                ));
+                services.apply(entry);
             }
+            entry.lives = lives;
             entry.arming = reading.arming;
             entry.on = reading.on;
         }
+        state.services = services;
         publish(state, &touched);
         for compiled in healed {
             self.tell_healed(&compiled, "schedule");
         }
-        for (fault, edges, owner) in armed {
+        for (fault, edges, services, owner) in armed {
             self.telemetry.fault_active(&fault, true);
             let edges = state
                 .edges
@@ -63,12 +82,7 @@ impl Control {
                 .filter(|(edge, _)| edges.contains(&edge.config.name))
                 .map(|(edge, _)| edge.id.0)
                 .collect();
-            self.telemetry.publish(Event::Armed {
-                fault,
-                edges,
-                services: Vec::new(),
-                owner: owner.as_str().to_owned(),
-            });
+            self.telemetry.publish(Event::Armed { fault, edges, services, owner: owner.as_str().to_owned() });
         }
         next
     }

@@ -4,6 +4,7 @@
 //! its schedule, its time to live, and the end of its phase.
 
 mod clock;
+mod deeds;
 mod descriptors;
 mod plans;
 mod reload;
@@ -21,7 +22,7 @@ use crate::telemetry::{EdgeLabels, Event, Telemetry};
 use crate::units::Name;
 use clock::keep;
 use descriptors::share_descriptors;
-use plans::{publish, take_out};
+use plans::{no_way_back, publish, take_out};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -53,6 +54,7 @@ struct State {
     by_hand: HashSet<Name>,
     /// Ended by their time or by a guardrail: armed again only if the file says something else of them.
     ended: HashSet<Name>,
+    services: deeds::Services,
     halted: bool,
     halt_file: Option<PathBuf>,
     stopped: bool,
@@ -70,6 +72,9 @@ struct Entry {
     ends: Option<Duration>,
     scale: f64,
     arming: usize,
+    /// How often the moment came from which its schedule counts.
+    lives: u64,
+    done: deeds::Done,
     /// What the data path sees, while its clock says that it is on; kept while it is off.
     live: Option<Arc<Armed>>,
     on: bool,
@@ -211,9 +216,11 @@ impl Control {
             .filter_map(|place| state.edges.get(*place))
             .map(|(edge, _)| &edge.config)
             .collect();
-        if on.is_empty() {
+        if on.is_empty() && rule.services.is_empty() {
             return Err(Refusal::Invalid(format!("fault `{}` is on no edge", rule.name)));
         }
+        state.services.may(&rule)?;
+        no_way_back(state, &rule)?;
         let protocols: Vec<Protocol> = on.iter().map(|edge| edge.protocol).collect();
         let edges = on.iter().map(|edge| edge.name.clone()).collect();
         let totals = state.totals.entry(rule.name.clone()).or_default().clone();
@@ -230,6 +237,8 @@ impl Control {
             ends: life.map(|life| since + life),
             scale: if scale > 0.0 { scale } else { 1.0 },
             arming: 0,
+            lives: 0,
+            done: deeds::Done::default(),
             live: None,
             on: false,
             rule,
@@ -304,6 +313,7 @@ impl Control {
     /// Takes entries out and publishes plans without them: those who are held are let go.
     fn remove(&self, state: &mut State, why: &'static str, which: impl Fn(&Entry) -> bool) {
         let gone = take_out(state, which);
+        state.undo_deeds(&gone);
         let mut touched = HashSet::new();
         let mut healed = Vec::new();
         for entry in gone {

@@ -1,6 +1,7 @@
 //! From what is armed to what is in force: entries taken out, and plans published.
 
-use super::{Entry, State};
+use super::{Entry, Refusal, State};
+use crate::model::{FaultRule, Way, way_back};
 use crate::plan::Plan;
 use crate::units::Name;
 use std::collections::HashSet;
@@ -26,4 +27,29 @@ pub(super) fn take_out(state: &mut State, which: impl Fn(&Entry) -> bool) -> Vec
     let (gone, kept) = std::mem::take(&mut state.entries).into_iter().partition(which);
     state.entries = kept;
     gone
+}
+
+/// Refuses a fault that leads an edge back to itself, now that it is known where each listens.
+pub(super) fn no_way_back(state: &State, rule: &FaultRule) -> Result<(), Refusal> {
+    if rule.elsewhere().next().is_none() {
+        return Ok(());
+    }
+    let mut ways: Vec<Way<'_>> = Vec::new();
+    for (place, (edge, address)) in state.edges.iter().enumerate() {
+        let led = state.entries.iter().filter(|entry| entry.edges.contains(&edge.config.name));
+        let led = led.flat_map(|entry| entry.rule.elsewhere());
+        let here = rule.elsewhere().filter(|_| rule.edges.contains(&place));
+        let to = edge.config.upstreams.iter().chain(led).chain(here).collect();
+        ways.push(Way { listen: address.at(), to });
+    }
+    let back = rule.edges.iter().find_map(|edge| way_back(*edge, rule.elsewhere(), &ways));
+    match back.and_then(|back| state.edges.get(*back.first()?)) {
+        None => Ok(()),
+        Some((edge, address)) => Err(Refusal::Invalid(format!(
+            "fault `{}` leads edge `{}` back to itself, at {}: name the address of another service",
+            rule.name,
+            edge.config.name,
+            address.at()
+        ))),
+    }
 }

@@ -79,7 +79,9 @@ impl Control {
         };
         let stays = |entry: &Entry| match entry.owner {
             Owner::File => unchanged(entry),
-            Owner::Run | Owner::Hand => entry.edges.iter().any(|edge| names.contains(edge)),
+            Owner::Run | Owner::Hand => {
+                entry.edges.is_empty() || entry.edges.iter().any(|edge| names.contains(edge))
+            }
         };
         done.healed = state
             .entries
@@ -88,6 +90,7 @@ impl Control {
             .map(|entry| entry.rule.name.to_string())
             .collect();
         let gone = take_out(&mut state, |entry| !stays(entry));
+        state.undo_deeds(&gone);
         gone.iter().filter(|entry| entry.on).for_each(|entry| self.tell_healed(&entry.compiled, "reload"));
         let known = std::mem::replace(&mut state.known, rules.to_vec());
         state.replaced.retain(|edge| edge.strong_count() > 0);

@@ -21,10 +21,17 @@ impl Control {
                 name: rule.name.to_string(),
                 edges: entry
                     .map_or_else(|| names(rule), |entry| entry.edges.iter().map(Name::to_string).collect()),
+                services: rule.services.iter().map(Name::to_string).collect(),
                 owner: entry.map_or("none", |entry| entry.owner.as_str()).to_owned(),
                 armed: entry.is_some(),
                 active: entry.is_some_and(|entry| entry.on),
-                actions: rule.actions.iter().map(|action| action.as_apply().action().to_owned()).collect(),
+                actions: rule
+                    .actions
+                    .iter()
+                    .map(|action| action.as_apply().action())
+                    .chain(rule.deeds.iter().map(crate::model::Deed::action))
+                    .map(str::to_owned)
+                    .collect(),
                 matched,
                 selected,
                 hits,

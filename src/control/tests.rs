@@ -10,22 +10,22 @@ const EDGES: &str = "name = \"t\"\n[run]\nfault = \"1h\"\n\
     [[edge]]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\nupstream = \"http://127.0.0.1:9\"\n\
     [[edge]]\nname = \"db\"\nlisten = \"127.0.0.1:0\"\nupstream = \"tcp://127.0.0.1:9\"\n";
 
-fn experiment(faults: &str) -> Experiment {
+pub(super) fn experiment(faults: &str) -> Experiment {
     let text = format!("{EDGES}{faults}");
     parse(&text, Path::new("t.toml"), &Overrides::default()).map_err(|p| p.render(false)).unwrap().experiment
 }
 
-fn fault(name: &str, more: &str) -> String {
+pub(super) fn fault(name: &str, more: &str) -> String {
     format!("[[fault]]\nname = \"{name}\"\nedge = \"web\"\npercent = 50\n{more}\n")
 }
 
-struct Stand {
-    control: Arc<Control>,
+pub(super) struct Stand {
+    pub(super) control: Arc<Control>,
     events: Receiver<Arc<Stamped>>,
 }
 
 impl Stand {
-    fn of(experiment: &Experiment) -> Self {
+    pub(super) fn of(experiment: &Experiment) -> Self {
         let telemetry = Telemetry::new();
         let events = telemetry.subscribe();
         let control = Control::start(&experiment.edges, 1, 7, telemetry).unwrap();
@@ -34,7 +34,7 @@ impl Stand {
     }
 
     /// The next time that a fault is armed or healed: its name, why (`armed` if it is), and when.
-    fn next(&mut self) -> (String, String, f64) {
+    pub(super) fn next(&mut self) -> (String, String, f64) {
         loop {
             let stamped = self.events.blocking_recv().unwrap();
             match &stamped.event {
@@ -45,7 +45,7 @@ impl Stand {
         }
     }
 
-    fn status(&self, name: &str) -> FaultStatus {
+    pub(super) fn status(&self, name: &str) -> FaultStatus {
         self.control.faults().into_iter().find(|fault| fault.name == name).unwrap()
     }
 }

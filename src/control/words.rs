@@ -61,6 +61,9 @@ pub struct FaultStatus {
     pub name: String,
     /// The names of its edges.
     pub edges: Vec<String>,
+    /// The names of the services it is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
     /// `run`, `file` or `hand`; `none` if it was never armed.
     pub owner: String,
     /// Armed: it may strike, when its schedule says so.
@@ -77,6 +80,14 @@ pub struct FaultStatus {
     pub hits: u64,
     /// Seconds until it ends by itself; `None`: never, or not armed.
     pub ends_in: Option<f64>,
+}
+
+impl FaultStatus {
+    /// Where it stands: its edges or its services.
+    #[must_use]
+    pub fn places(&self) -> &[String] {
+        if self.edges.is_empty() { &self.services } else { &self.edges }
+    }
 }
 
 /// An edge as the API and the command line show it.

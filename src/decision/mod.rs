@@ -7,10 +7,12 @@
 mod dice;
 mod distribution;
 mod subject;
+mod upstream;
 
 pub use dice::{Dice, Key};
 pub use distribution::{Distribution, Law};
 pub use subject::{Protocol, Subject};
+pub use upstream::Upstream;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +61,8 @@ pub enum Action {
     /// Send it to the upstream.
     #[default]
     Forward,
+    /// Send it to one of these instead, which take turns.
+    Reroute(FaultRef, Arc<[Upstream]>),
     /// Answer without calling the upstream.
     Respond(FaultRef, Arc<Answer>),
     /// Do not answer.

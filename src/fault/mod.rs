@@ -6,11 +6,13 @@
 mod drop;
 mod hang;
 mod latency;
+mod reroute;
 mod respond;
 
 pub use drop::{Drop, DropAt, How};
 pub use hang::{Hang, HangWhere};
 pub use latency::Latency;
+pub use reroute::Reroute;
 pub use respond::Respond;
 
 use crate::decision::{Decision, Dice, FaultRef, Protocol};
@@ -62,6 +64,8 @@ pub enum Fault {
     Drop(Drop),
     /// Answers wrongly.
     Respond(Respond),
+    /// Goes elsewhere.
+    Reroute(Reroute),
 }
 
 impl Fault {
@@ -73,6 +77,7 @@ impl Fault {
             Self::Hang(fault) => fault,
             Self::Drop(fault) => fault,
             Self::Respond(fault) => fault,
+            Self::Reroute(fault) => fault,
         }
     }
 

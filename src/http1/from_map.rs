@@ -71,6 +71,8 @@ fn write(
         }
         match classify(name.as_str().as_bytes()) {
             Name::Lookalike => return Err(Refused::Lookalike),
+            Name::Other if how.without.is_some_and(|without| name.as_str().eq_ignore_ascii_case(without)) => {
+            }
             Name::Te => trailers |= elements(value).any(|one| one.eq_ignore_ascii_case(b"trailers")),
             Name::Other if name == header::COOKIE || is_named(headers, name) => {}
             Name::ForwardedFor if how.forwarded.is_some() => {}
@@ -166,8 +168,13 @@ mod tests {
     use super::super::{Forwarded, HostRule};
     use super::*;
 
-    const PLAIN: Outgoing<'static> =
-        Outgoing { host: HostRule::Keep { fallback: "up" }, forwarded: None, upgrade: true, expect: true };
+    const PLAIN: Outgoing<'static> = Outgoing {
+        host: HostRule::Keep { fallback: "up" },
+        forwarded: None,
+        upgrade: true,
+        expect: true,
+        without: None,
+    };
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         fields

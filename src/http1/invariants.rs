@@ -123,9 +123,15 @@ fn ways_out() -> Vec<Outgoing<'static>> {
     let forwarded = Some(Forwarded { peer_ip: "192.0.2.7", proto: "http" });
     let keep = HostRule::Keep { fallback: "fallback:80" };
     vec![
-        Outgoing { host: keep, forwarded: None, upgrade: true, expect: true },
-        Outgoing { host: keep, forwarded, upgrade: false, expect: false },
-        Outgoing { host: HostRule::Replace("up.example:8080"), forwarded, upgrade: true, expect: true },
+        Outgoing { host: keep, forwarded: None, upgrade: true, expect: true, without: None },
+        Outgoing { host: keep, forwarded, upgrade: false, expect: false, without: None },
+        Outgoing {
+            host: HostRule::Replace("up.example:8080"),
+            forwarded,
+            upgrade: true,
+            expect: true,
+            without: None,
+        },
     ]
 }
 

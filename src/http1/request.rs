@@ -275,6 +275,8 @@ pub struct Outgoing<'a> {
     pub upgrade: bool,
     /// Pass `Expect: 100-continue` on.
     pub expect: bool,
+    /// Fields of this name stay here.
+    pub without: Option<&'a str>,
 }
 
 /// Appends the head as it goes to the upstream: always HTTP/1.1, and nothing that was for us only.
@@ -286,6 +288,11 @@ pub fn write_request(head: &RequestHead<'_, '_>, how: &Outgoing<'_>, out: &mut V
     let mut skip = survey.skip | survey.hosts | survey.expects;
     if how.forwarded.is_some() {
         skip |= survey.forwarded_for;
+    }
+    if let Some(name) = how.without {
+        for (at, field) in head.fields.iter().enumerate() {
+            skip |= u128::from(field.name.eq_ignore_ascii_case(name)) << at;
+        }
     }
     copy_fields(head.head, head.fields, skip, survey.odd, out);
     write_framing(head.framing, out);
@@ -344,8 +351,13 @@ mod tests {
     use super::super::slots;
     use super::*;
 
-    const PLAIN: Outgoing<'static> =
-        Outgoing { host: HostRule::Keep { fallback: "up" }, forwarded: None, upgrade: false, expect: false };
+    const PLAIN: Outgoing<'static> = Outgoing {
+        host: HostRule::Keep { fallback: "up" },
+        forwarded: None,
+        upgrade: false,
+        expect: false,
+        without: None,
+    };
 
     fn with_head<T>(text: &str, look: impl FnOnce(&RequestHead<'_, '_>) -> T) -> T {
         let mut slots = slots();
@@ -456,6 +468,13 @@ mod tests {
             written(text, &Outgoing { upgrade: true, expect: true, ..PLAIN }),
             "GET / HTTP/1.1\r\nHost: up\r\nA: 1\r\nC: 3\r\nD: 4\r\nCookie: c\r\nTrailer: t\r\nTE: trailers\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn a_field_can_be_kept_from_the_upstream() {
+        let text = "GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nSecret: x\r\nsecret:y\r\nB: 2\r\n\r\n";
+        let how = Outgoing { without: Some("secret"), ..PLAIN };
+        assert_eq!(written(text, &how), "GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\n\r\n");
     }
 
     #[test]

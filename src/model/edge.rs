@@ -16,7 +16,7 @@ pub(crate) struct Placed {
 
 /// Reads one edge; `None` if what makes it an edge is wrong, which is then reported.
 pub(crate) fn read(table: &Reader<'_>, problems: &mut Problems) -> Option<Placed> {
-    let upstreams = upstreams(table, problems);
+    let upstreams = upstreams(table, "edge", problems);
     let timeout = table.inner_or_empty("timeout");
     let header = |key| table.inner(key).and_then(|t| t.text("header")).map(str::to_ascii_lowercase);
     let name: crate::units::Name = table.parsed("name")?;
@@ -78,17 +78,22 @@ pub(crate) fn status(node: &Node) -> Option<StatusSet> {
     }
 }
 
-fn upstreams(table: &Reader<'_>, problems: &mut Problems) -> Option<(Vec<Upstream>, Protocol)> {
+/// The upstreams of a table, all of one protocol; `of` is what has them.
+pub(crate) fn upstreams(
+    table: &Reader<'_>,
+    of: &'static str,
+    problems: &mut Problems,
+) -> Option<(Vec<Upstream>, Protocol)> {
     let mut all = Vec::new();
     let mut first: Option<Protocol> = None;
     for node in table.many("upstream") {
         let (one, protocol) = upstream(node.as_text()?).ok()?;
         if *first.get_or_insert(protocol) != protocol {
             problems.push(
-                Problem::error("the upstreams of an edge must speak the same protocol")
+                Problem::error(format!("all upstreams of one {of} must speak the same protocol"))
                     .at(node.place)
                     .label("`http://` and `tcp://` are mixed")
-                    .help("make two edges of them"),
+                    .help(format!("make two {of}s of them")),
             );
             return None;
         }

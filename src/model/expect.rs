@@ -88,7 +88,7 @@ fn ground(table: &Reader<'_>, problems: &mut Problems) -> Option<Ground> {
     }
     let (needs, misplaced) = match ground {
         Ground::Edge => ("edge", &["service"][..]),
-        Ground::Service => ("service", &["edge", "include_injected"][..]),
+        Ground::Service => ("service", &["edge"][..]),
         Ground::Probe => ("", &["service", "include_injected"][..]),
     };
     let key = kinds.first().map_or(needs, |(_, key, _)| key);

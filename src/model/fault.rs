@@ -9,13 +9,13 @@ use super::tree::Value;
 use super::when::{self, Ground};
 use super::{FaultRule, Ttl, When, Who, who};
 use crate::decision::{self, Answer, Cut, Protocol, Then};
-use crate::fault::{Drop, DropAt, Fault, Hang, HangWhere, How, Latency, Respond};
+use crate::fault::{Drop, DropAt, Fault, Hang, HangWhere, How, Latency, Reroute, Respond};
 use crate::problem::{Problem, Problems, all_of};
 use crate::units::Span;
 use std::sync::Arc;
 
 /// The actions that this version has.
-pub(crate) const ACTIONS: [&str; 4] = ["latency", "hang", "drop", "respond"];
+pub(crate) const ACTIONS: [&str; 5] = ["latency", "hang", "drop", "respond", "reroute"];
 
 /// Reads one fault.
 pub(crate) fn read(table: &Reader<'_>, around: &Surroundings, problems: &mut Problems) -> Option<FaultRule> {
@@ -132,6 +132,7 @@ fn actions(
         ("hang", hang(table, protocols, problems).map(Fault::Hang)),
         ("drop", cut(table, problems).map(Fault::Drop)),
         ("respond", respond(table, problems).map(Fault::Respond)),
+        ("reroute", reroute(table, problems).map(Fault::Reroute)),
     ];
     let mut actions: Vec<_> = all.into_iter().filter_map(|(key, action)| Some((key, action?))).collect();
     actions.sort_by_key(|(key, _)| {
@@ -309,6 +310,11 @@ fn respond(table: &Reader<'_>, problems: &mut Problems) -> Option<Respond> {
         fields.flat_map(|(name, values)| values.into_iter().map(move |value| (name.clone(), value)));
     let answer = Answer { status, headers: headers.collect(), body: body.as_bytes().to_vec() };
     Some(Respond { answer: Arc::new(answer), after_upstream: t.flag_or_default("after_upstream") })
+}
+
+fn reroute(table: &Reader<'_>, problems: &mut Problems) -> Option<Reroute> {
+    let (upstreams, protocol) = super::edge::upstreams(&table.inner("reroute")?, "fault", problems)?;
+    Some(Reroute { protocol, upstreams: upstreams.into() })
 }
 
 /// `refuse` closes the listener itself, so it cannot choose.

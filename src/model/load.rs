@@ -169,8 +169,18 @@ fn read(
     let complete = sound.len() == edge_tables.len();
     edge_tables.iter().for_each(|table| safety::exposed(table, problems));
     safety::listeners(&sound, problems);
+    let elsewhere: Vec<_> = fault_tables.iter().filter_map(|table| table.inner("reroute")).collect();
+    if complete {
+        let place = |table: &Reader<'_>| table.inner("reroute").map(|inner| inner.place_of("upstream"));
+        let led = faults.iter().zip(&fault_tables);
+        let led: Vec<_> = led.filter_map(|(rule, table)| Some((rule.as_ref()?, place(table)?))).collect();
+        safety::reroutes(&led, &sound, problems);
+    }
     if !run.allow_production {
-        edge_tables.iter().for_each(|table| safety::production(table, problems));
+        edge_tables
+            .iter()
+            .chain(&elsewhere)
+            .for_each(|table| safety::production(table, safety::IN_A_FILE, problems));
         safety::asked(&expect_tables, &fault_tables, problems);
         safety::environment(overrides.env, problems);
     }
@@ -326,7 +336,11 @@ pub fn parse_fault_on(
         folder: None,
     };
     fill::check(&tree, &around, &mut problems);
-    let rule = fault::read(&Reader::new(&FAULT, &tree, place), &around, &mut problems);
+    let table = Reader::new(&FAULT, &tree, place);
+    let rule = fault::read(&table, &around, &mut problems);
+    if let Some(elsewhere) = table.inner("reroute") {
+        safety::production(&elsewhere, safety::BY_HAND, &mut problems);
+    }
     match rule {
         Some(rule) if !problems.iter().any(|p| p.severity == Severity::Error) => {
             Ok((FaultRule { line: 0, ..rule }, problems))

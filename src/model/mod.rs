@@ -16,6 +16,7 @@ mod keys;
 mod law;
 mod limit;
 mod load;
+mod loops;
 mod overrides;
 pub mod pattern;
 mod ports;
@@ -35,6 +36,7 @@ mod who;
 pub use fill::with as fill_in;
 pub use jsonpath::json_at;
 pub use load::{FaultSource, Loaded, load, parse, parse_fault, parse_fault_on};
+pub use loops::{Way, way_back};
 pub use overrides::{Lookup, Overrides};
 pub use ports::Ports;
 pub use reference::reference;
@@ -42,6 +44,7 @@ pub use schema::schema;
 pub use service::*;
 
 use crate::decision::Protocol;
+pub use crate::decision::Upstream;
 use crate::fault::Fault;
 use crate::units::{Comparison, Name, Percent, Rate};
 use std::net::SocketAddr;
@@ -153,29 +156,6 @@ impl Edge {
     pub fn is_health(&self, path: &str) -> bool {
         matches!(path, "/health" | "/healthz" | "/livez" | "/readyz")
             || self.health.iter().any(|known| known == path)
-    }
-}
-
-/// Where an edge forwards to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Upstream {
-    /// A host name (resolved per connection) or an address, without brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// A path put before every request's path; empty, or `/base` without a slash at its end.
-    pub base: String,
-}
-
-impl Upstream {
-    /// `host:port`, with brackets around an IPv6 address.
-    #[must_use]
-    pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
     }
 }
 

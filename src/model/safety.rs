@@ -2,6 +2,7 @@
 
 use super::edge::Placed;
 use super::keys::address;
+use super::loops::{Way, way_back};
 use super::reader::Reader;
 use super::{
     Deed, EnvApply, Experiment, FaultRule, On, Phase, ProcessDeed, ProcessWhat, RestartWhen, Service,
@@ -53,14 +54,16 @@ pub(crate) fn listeners(edges: &[Placed], problems: &mut Problems) {
             );
         }
     }
+    let ways = ways(edges);
     for n in 0..edges.len() {
-        if let Some(path) = loop_from(n, edges) {
+        if let Some(path) =
+            way_back(n, edges.iter().skip(n).take(1).flat_map(|placed| &placed.edge.upstreams), &ways)
+        {
             // Every edge of a loop is on it: say it once.
             if path.iter().min() != Some(&n) {
                 continue;
             }
-            let names: Vec<String> =
-                path.iter().filter_map(|n| edges.get(*n)).map(|p| format!("`{}`", p.edge.name)).collect();
+            let names = names(&path, edges);
             let (Some(placed), Some(first)) = (edges.get(n), names.first()) else { continue };
             let label = match names.len() {
                 1 => "this is where the edge itself listens".to_owned(),
@@ -85,49 +88,48 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
         && (one.ip() == other.ip() || anywhere(one, other) || anywhere(other, one))
 }
 
-/// The edges on a way from this one back to it.
-fn loop_from(start: usize, edges: &[Placed]) -> Option<Vec<usize>> {
-    let next = |n: usize| -> Vec<usize> {
-        let upstreams = edges.get(n).map_or(&[][..], |placed| &placed.edge.upstreams);
-        (0..edges.len())
-            .filter(|other| {
-                let Some(to) = edges.get(*other).map(|p| p.edge.listen) else { return false };
-                upstreams.iter().any(|upstream| reaches(&upstream.host, upstream.port, to))
-            })
-            .collect()
-    };
-    let mut seen = vec![start];
-    let mut ways = vec![vec![start]];
-    while let Some(way) = ways.pop() {
-        for other in next(*way.last()?) {
-            if other == start {
-                return Some(way);
-            }
-            if !seen.contains(&other) {
-                seen.push(other);
-                let mut longer = way.clone();
-                longer.push(other);
-                ways.push(longer);
-            }
+/// Refuses faults that lead an edge back to itself.
+pub(crate) fn reroutes(faults: &[(&FaultRule, Place)], edges: &[Placed], problems: &mut Problems) {
+    let mut ways = ways(edges);
+    for (rule, _) in faults {
+        for (edge, upstream) in rule.edges.iter().flat_map(|edge| rule.elsewhere().map(move |to| (edge, to)))
+        {
+            ways.get_mut(*edge).into_iter().for_each(|way| way.to.push(upstream));
         }
     }
-    None
+    for (rule, place) in faults {
+        let back = rule.edges.iter().find_map(|edge| way_back(*edge, rule.elsewhere(), &ways));
+        let Some(back) = back else { continue };
+        let names = names(&back, edges);
+        let (Some(first), Some(placed)) = (names.first(), back.first().and_then(|n| edges.get(*n))) else {
+            continue;
+        };
+        problems.push(
+            Problem::error(format!("`{}` leads edge {first} back to itself", rule.name))
+                .at(*place)
+                .label(match names.len() {
+                    1 => "this is where the edge itself listens".to_owned(),
+                    _ => format!("leads back: {} → {first}", names.join(" → ")),
+                })
+                .related(placed.listen, "listens here")
+                .help("name the address of another service"),
+        );
+    }
 }
 
-fn reaches(host: &str, port: u16, listen: SocketAddr) -> bool {
-    if port != listen.port() {
-        return false;
-    }
-    match host.parse::<std::net::IpAddr>() {
-        Ok(ip) => {
-            ip == listen.ip() || (listen.ip().is_unspecified() && (ip.is_loopback() || ip.is_unspecified()))
-        }
-        Err(_) => host == "localhost" && (listen.ip().is_loopback() || listen.ip().is_unspecified()),
-    }
+fn ways(edges: &[Placed]) -> Vec<Way<'_>> {
+    edges
+        .iter()
+        .map(|placed| Way { listen: placed.edge.listen, to: placed.edge.upstreams.iter().collect() })
+        .collect()
+}
+
+fn names(back: &[usize], edges: &[Placed]) -> Vec<String> {
+    back.iter().filter_map(|n| edges.get(*n)).map(|placed| format!("`{}`", placed.edge.name)).collect()
 }
 
 /// Refuses an upstream that is named like production.
-pub(crate) fn production(table: &Reader<'_>, problems: &mut Problems) {
+pub(crate) fn production(table: &Reader<'_>, help: &'static str, problems: &mut Problems) {
     for node in table.many("upstream") {
         let Some((upstream, _)) = node.as_text().and_then(|text| super::edge::upstream(text).ok()) else {
             continue;
@@ -137,19 +139,21 @@ pub(crate) fn production(table: &Reader<'_>, problems: &mut Problems) {
                 Problem::error("this upstream looks like production")
                     .at(node.place)
                     .label(format!("`{word}` is in its name"))
-                    .help(
-                        "point it at a test system, or write `allow_production = true` under `[run]` if this is meant",
-                    ),
+                    .help(help),
             );
         }
     }
 }
 
+/// What to do about an upstream that is named like production.
+pub(crate) const IN_A_FILE: &str =
+    "point it at a test system, or write `allow_production = true` under `[run]` if this is meant";
+/// The same for a fault that is not in a file.
+pub(crate) const BY_HAND: &str = "point it at a test system, or arm by its name a fault of a file that says `allow_production = true` under `[run]`";
+
 /// Refuses what Brownout itself would ask of production, or do to it: probes, and hooks. What the services of the file are given
 /// is their own matter: they run on this machine.
 pub(crate) fn asked(expects: &[Reader<'_>], faults: &[Reader<'_>], problems: &mut Problems) {
-    const HELP: &str =
-        "point it at a test system, or write `allow_production = true` under `[run]` if this is meant";
     for table in expects {
         let inner = table.inner("http");
         let url = inner.as_ref().map_or(table.node("http"), |inner| inner.node("url"));
@@ -164,7 +168,7 @@ pub(crate) fn asked(expects: &[Reader<'_>], faults: &[Reader<'_>], problems: &mu
                     Problem::error("this probe looks at production")
                         .at(node.place)
                         .label(format!("`{word}` is in its name"))
-                        .help(HELP),
+                        .help(IN_A_FILE),
                 );
             }
         }
@@ -179,7 +183,7 @@ pub(crate) fn asked(expects: &[Reader<'_>], faults: &[Reader<'_>], problems: &mu
                     Problem::error("this hook looks like production")
                         .at(node.place)
                         .label(format!("`{word}` is in this word"))
-                        .help(HELP),
+                        .help(IN_A_FILE),
                 );
             }
         }

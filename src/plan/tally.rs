@@ -77,7 +77,14 @@ impl Totals {
         self.selected.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn hit(&self) {
+    /// A deed on a service is to be carried out: it is about this one, whatever comes of it.
+    pub fn chosen(&self) {
+        self.matched();
+        self.selected();
+    }
+
+    /// It was seen to have come about.
+    pub fn hit(&self) {
         self.hits.fetch_add(1, Relaxed);
     }
 

@@ -192,7 +192,14 @@ pub(super) async fn before(
     match std::mem::take(&mut struck.decision.action) {
         Action::Forward => None,
         // what was decided is done, unless it was healed during a wait
-        action if waited && action_is_healed(&action, struck) => None,
+        action if waited && action_is_healed(&action, struck) => {
+            caller.call_back(intake);
+            None
+        }
+        Action::Reroute(by, _) => {
+            struck.hit(by, "reroute", record);
+            None
+        }
         Action::Respond(by, answer) => {
             struck.hit(by, "respond", record);
             Some(Box::pin(respond(caller, intake, struck, record, &answer)).await)
@@ -230,9 +237,11 @@ pub(super) async fn before(
 fn action_is_healed(action: &Action, struck: &Struck) -> bool {
     match action {
         Action::Forward => false,
-        Action::Respond(by, _) | Action::Hang(by, _) | Action::Cut(by, _) | Action::Blackhole(by) => {
-            struck.is_healed(*by)
-        }
+        Action::Respond(by, _)
+        | Action::Reroute(by, _)
+        | Action::Hang(by, _)
+        | Action::Cut(by, _)
+        | Action::Blackhole(by) => struck.is_healed(*by),
     }
 }
 

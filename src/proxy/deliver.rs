@@ -6,7 +6,7 @@ use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::forward::Answer;
 use super::h1::{self, Caller, Intake, Left, Next, is_reset};
-use super::pool::Pool;
+use super::route::Route;
 use super::shape;
 use super::upload::{Side, Upload, UploadState, finish};
 use crate::decision::Cut;
@@ -70,7 +70,7 @@ pub(super) async fn deliver(
             outcome
         }
     };
-    conclude(caller, record, upload, up, intake.upstream, &answer, outcome, sent).await
+    conclude(caller, record, upload, up, &intake.route, &answer, outcome, sent).await
 }
 
 /// Adds what tells a touched answer from a clean one to its head.
@@ -201,7 +201,7 @@ pub(super) async fn conclude(
     record: &mut Record,
     upload: &mut Upload,
     up: Conn,
-    upstream: usize,
+    route: &Route,
     answer: &Answer,
     outcome: Delivered,
     sent: Instant,
@@ -213,7 +213,7 @@ pub(super) async fn conclude(
         Delivered::Whole => {
             record.outcome(Origin::Upstream, Ending::Complete);
             if answer.up_keeps && upload.is_done() && caller.left.is_none() {
-                Pool::keep(&caller.edge.pool, upstream, up);
+                route.keep(up);
                 return if answer.keep_alive { Next::Again } else { Next::Close(ConnectionOutcome::Ok) };
             }
             if caller.left.is_some() {

@@ -1,13 +1,13 @@
 //! An edge as the data path sees it: what all workers share, and what each worker has of it.
 
 use super::permits::{Handful, Permits};
-use super::pool::Pool;
+use super::route::{Route, Routes};
 use super::slot::Slot;
 use super::worker::Here;
+use crate::decision::Upstream;
 use crate::model;
 use crate::telemetry::{EdgeId, EdgeRecorder};
-use std::cell::Cell;
-use std::net::IpAddr;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize};
@@ -24,8 +24,6 @@ pub struct EdgeShared {
     pub slot: Slot,
     /// Zero of the clock by which faults are armed.
     pub epoch: Instant,
-    /// The upstreams, prepared.
-    pub upstreams: Vec<Target>,
     /// Requests in flight.
     pub(super) in_flight: Arc<Permits>,
     /// Connections of callers.
@@ -38,35 +36,14 @@ pub struct EdgeShared {
     pub(super) workers: usize,
 }
 
-/// An upstream, prepared: its address if it needs no name service, and its authority as text.
-#[derive(Debug)]
-pub struct Target {
-    /// As the file says.
-    pub upstream: model::Upstream,
-    /// The address, where the host is one.
-    pub address: Option<IpAddr>,
-    /// `host:port`.
-    pub authority: String,
-}
-
 impl EdgeShared {
     /// Prepares an edge.
     #[must_use]
     pub fn new(id: EdgeId, config: model::Edge, epoch: Instant, workers: usize, connections: u32) -> Self {
-        let upstreams = config
-            .upstreams
-            .iter()
-            .map(|upstream| Target {
-                address: upstream.host.parse().ok(),
-                authority: upstream.authority(),
-                upstream: upstream.clone(),
-            })
-            .collect();
         Self {
             id,
             slot: Slot::default(),
             epoch,
-            upstreams,
             in_flight: Permits::new(config.max_in_flight, workers),
             connections: Permits::new(connections, workers),
             held: AtomicU32::new(0),
@@ -91,11 +68,13 @@ impl EdgeShared {
 pub(super) struct EdgeHere {
     pub shared: Arc<EdgeShared>,
     pub recorder: EdgeRecorder,
-    pub pool: Pool,
     pub in_flight: Handful,
     pub connections: Handful,
     pub here: Rc<Here>,
-    next: Cell<usize>,
+    routes: Routes,
+    /// Where faults lead instead, for as long as something goes there.
+    elsewhere: RefCell<Vec<Routes>>,
+    worker: usize,
 }
 
 impl EdgeHere {
@@ -106,24 +85,40 @@ impl EdgeHere {
         worker: usize,
     ) -> Rc<Self> {
         Rc::new(Self {
-            pool: Pool::new(shared.upstreams.len()),
+            routes: Routes::new(&shared.config.upstreams, worker),
+            elsewhere: RefCell::default(),
+            worker,
             in_flight: Handful::new(shared.in_flight.clone()),
             connections: Handful::new(shared.connections.clone()),
             recorder,
             here,
-            next: Cell::new(worker),
             shared,
         })
     }
 
-    /// Whose turn it is: round robin.
-    pub(super) fn next_upstream(&self) -> usize {
-        let count = self.shared.upstreams.len();
-        if count <= 1 {
-            return 0;
+    /// The upstream whose turn it is.
+    pub(super) fn next_route(&self) -> Rc<Route> {
+        self.routes.next()
+    }
+
+    /// The one whose turn it is among those that a fault leads to.
+    pub(super) fn elsewhere(&self, upstreams: &[Upstream]) -> Rc<Route> {
+        let mut known = self.elsewhere.borrow_mut();
+        if let Some(routes) = known.iter().find(|routes| routes.lead_to(upstreams)) {
+            return routes.next();
         }
-        let turn = self.next.get();
-        self.next.set(turn.wrapping_add(1));
-        turn % count
+        let routes = Routes::new(upstreams, self.worker);
+        let route = routes.next();
+        known.push(routes);
+        route
+    }
+
+    /// Tends idle connections, and forgets where nothing goes any more.
+    pub(super) fn tick(&self) {
+        self.routes.tick();
+        self.elsewhere.borrow_mut().retain(|routes| {
+            routes.tick();
+            routes.are_used()
+        });
     }
 }

@@ -15,11 +15,9 @@ use super::upload::{Side, Upload, UploadState};
 use crate::http1::connection::Conn;
 use crate::http1::{self, Framing, Limits, Refused, Returning, Version};
 use crate::net::socket;
-use crate::net::timer::Deadline;
 use crate::telemetry::{ConnectionOutcome, Origin};
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -67,6 +65,7 @@ async fn carry(
     record: &mut Record,
     mut struck: Option<Box<Struck>>,
 ) -> Next {
+    let edge = caller.edge.clone();
     // what of the body has come is checked before anybody is called
     let mut upload = Upload::new(intake.framing, intake.expect);
     if let Err(refused) = upload.begin(&mut caller.conn, &mut intake.out.0) {
@@ -77,6 +76,7 @@ async fn carry(
         Ok(up) => up,
         Err(why) => {
             record.exchange.bytes_up = upload.payload;
+            let why = marked(why, &edge, struck.as_deref(), record);
             return answer(caller, intake, record, Origin::Upstream, &why, upload.is_read()).await;
         }
     };
@@ -86,6 +86,7 @@ async fn carry(
         }
         Received::Switched => Box::pin(tunnel::upgraded(caller, intake, record, up, struck.take())).await,
         Received::Failed(why) => {
+            let why = marked(why, &edge, struck.as_deref(), record);
             answer(caller, intake, record, Origin::Upstream, &why, upload.is_read()).await
         }
         Received::BadBody(refused) => answer_client_error(caller, intake, record, refused).await,
@@ -105,16 +106,22 @@ async fn carry(
     next
 }
 
+/// A trouble with an upstream, told from those in which no fault had a hand.
+fn marked(why: Trouble, edge: &EdgeHere, struck: Option<&Struck>, record: &Record) -> Trouble {
+    let mark = struck.and_then(|struck| struck.mark(record)).filter(|_| !edge.shared.config.stealth);
+    why.marked(mark.as_ref())
+}
+
 /// Finds a connection and sends the head, with as much of the body as has come. Nothing of a request is ever written twice.
 async fn call(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload) -> Result<Conn, Trouble> {
     let edge = caller.edge.clone();
     let limit = edge.shared.config.timeout.idle;
-    let mut pooled = edge.pool.take(intake.upstream);
+    let mut pooled = intake.route.take();
     loop {
         let reused = pooled.is_some();
         let mut up = match pooled.take() {
             Some(up) => up,
-            None => Box::pin(connect(&edge, intake.upstream, &caller.deadline)).await?,
+            None => Box::pin(intake.route.connect(&edge.shared.config, &caller.deadline)).await?,
         };
         let out = &intake.out.0;
         let mut written = 0;
@@ -137,43 +144,12 @@ async fn call(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload) -> 
         match failed {
             None => return Ok(up),
             // nothing was written: the connection had died in the pool
-            Some(_) if reused && written == 0 => pooled = edge.pool.take(intake.upstream),
+            Some(_) if reused && written == 0 => pooled = intake.route.take(),
             // not final: the upstream may have answered before it closed
             Some(_) => {
                 upload.break_off();
                 return Ok(up);
             }
-        }
-    }
-}
-
-/// Connects to an upstream, within its time.
-pub(super) async fn connect(edge: &EdgeHere, upstream: usize, deadline: &Deadline) -> Result<Conn, Trouble> {
-    let target = &edge.shared.upstreams[upstream];
-    let limit = edge.shared.config.timeout.connect;
-    let port = target.upstream.port;
-    let attempt = async {
-        if let Some(address) = target.address {
-            return socket::connect(SocketAddr::new(address, port)).await;
-        }
-        let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in tokio::net::lookup_host((target.upstream.host.as_str(), port)).await? {
-            match socket::connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failed = error,
-            }
-        }
-        Err(failed)
-    };
-    let place = || format!("edge `{}`: upstream {}", edge.shared.config.name, target.authority);
-    match deadline.limit(limit, attempt).await {
-        Some(Ok(stream)) => Ok(Conn::new(stream)),
-        Some(Err(error)) => {
-            Err(Trouble::new(502, "connect", format!("{} cannot be reached: {error}", place())))
-        }
-        None => {
-            let limit = crate::units::Span(limit);
-            Err(Trouble::new(504, "connect-timeout", format!("{} did not accept within {limit}", place())))
         }
     }
 }
@@ -214,10 +190,8 @@ async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, 
     let edge = caller.edge.clone();
     let limits = Limits::default();
     let (limit, idle) = (edge.shared.config.timeout.upstream, edge.shared.config.timeout.idle);
-    let upstream = intake.upstream;
-    let place = || {
-        format!("edge `{}`: upstream {}", edge.shared.config.name, edge.shared.upstreams[upstream].authority)
-    };
+    let route = intake.route.clone();
+    let place = || format!("edge `{}`: upstream {}", edge.shared.config.name, route.authority);
     let (mut seen, mut interim) = (0, 0);
     caller.deadline.set(match upload.state {
         UploadState::Expecting => EXPECT,

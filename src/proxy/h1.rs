@@ -6,12 +6,14 @@
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::forward;
+use super::probe;
 use super::reply::{self, Leaving, Trouble};
+use super::route::Route;
 use super::slot::InForce;
 use super::subject;
+use crate::decision::{Action, Decision};
 use crate::http1::connection::{Conn, Lent, SMALL};
-use crate::http1::{self, Forwarded, Framing, HostRule, Limits, Outgoing, Refused, Version};
-use crate::model::HostPolicy;
+use crate::http1::{self, Framing, Limits, Refused, Version};
 use crate::net::{socket, timer, timer::Deadline};
 use crate::plan::Stage;
 use crate::telemetry::{ConnectionOutcome, Ending, Method, Origin};
@@ -78,7 +80,10 @@ pub(super) struct Intake {
     pub keep_alive: bool,
     pub expect: bool,
     pub health: bool,
-    pub upstream: usize,
+    /// Where it goes.
+    pub route: Rc<Route>,
+    /// Its head as it came, if it goes elsewhere and may still be called back.
+    came: Option<Box<[u8]>>,
     /// The answer carries `Via`.
     pub via: bool,
     /// What it asked to upgrade to, and its head as it came (an open tunnel is decided upon anew when faults are armed).
@@ -250,7 +255,8 @@ impl Caller {
         let bytes = self.conn.bytes();
         let Some(head) = http1::parse_request(bytes, &mut slots, limits)? else { return Ok(None) };
         let path = head.path();
-        let health = edge.shared.config.is_health(path);
+        let probe = probe::is_ours(&head);
+        let health = probe || edge.shared.config.is_health(path);
         let in_force = edge.shared.slot.load();
         let struck = if in_force.plan.asks(Stage::Exchange) {
             let subject = subject::Request {
@@ -266,25 +272,15 @@ impl Caller {
         } else {
             None
         };
-        let upstream = edge.next_upstream();
-        let target = &edge.shared.upstreams[upstream];
+        let (route, came) = match struck.as_deref().map(|struck| &struck.decision) {
+            Some(Decision { action: Action::Reroute(_, upstreams), delays, .. }) => {
+                (edge.elsewhere(upstreams), (!delays.is_empty()).then(|| bytes[..head.len].into()))
+            }
+            _ => (edge.next_route(), None),
+        };
         let config = &edge.shared.config;
         let mut out = Lent::new();
-        let how = Outgoing {
-            host: match config.host {
-                HostPolicy::Keep => HostRule::Keep { fallback: &target.authority },
-                HostPolicy::Upstream => HostRule::Replace(&target.authority),
-            },
-            forwarded: config.forwarded.then_some(Forwarded { peer_ip: &self.peer_text, proto: "http" }),
-            upgrade: head.upgrade.is_some(),
-            expect: head.expect_continue,
-        };
-        http1::write_request(&head, &how, &mut out.0);
-        let base = &target.upstream.base;
-        if !base.is_empty() && head.target != "*" {
-            let place = head.method.len() + 1;
-            out.0.splice(place..place, base.bytes());
-        }
+        route.address(config, &head, &self.peer_text, probe, &mut out.0);
         let intake = Intake {
             method: Method::of(head.method),
             is_head: head.method == "HEAD",
@@ -293,7 +289,8 @@ impl Caller {
             keep_alive: head.keep_alive,
             expect: head.expect_continue,
             health,
-            upstream,
+            route,
+            came,
             via: config.forwarded,
             upgrade: head.upgrade.map(|asked| {
                 let (asked, head) = (asked.to_vec(), bytes[..head.len].to_vec());
@@ -305,6 +302,17 @@ impl Caller {
         let length = head.len;
         self.conn.consume(length);
         Ok(Some(Box::new(intake)))
+    }
+
+    /// What took a request elsewhere was healed before it went: it goes where all others go.
+    pub(super) fn call_back(&self, intake: &mut Intake) {
+        let Some(came) = intake.came.take() else { return };
+        let mut slots = http1::slots();
+        let Ok(Some(head)) = http1::parse_request(&came, &mut slots, &Limits::default()) else { return };
+        intake.route = self.edge.next_route();
+        intake.out.0.clear();
+        let probe = probe::is_ours(&head);
+        intake.route.address(&self.edge.shared.config, &head, &self.peer_text, probe, &mut intake.out.0);
     }
 
     /// Answers a request that could not be read, and records it.

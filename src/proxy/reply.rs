@@ -16,11 +16,20 @@ pub(super) struct Trouble {
     pub kind: &'static str,
     /// A sentence for people.
     pub text: String,
+    /// What marks it, if a fault had a hand in it.
+    marks: Vec<(String, String)>,
 }
 
 impl Trouble {
     pub(super) fn new(status: u16, kind: &'static str, text: impl Into<String>) -> Self {
-        Self { status, kind, text: text.into() }
+        Self { status, kind, text: text.into(), marks: Vec::new() }
+    }
+
+    /// The same, marked.
+    pub(super) fn marked(mut self, mark: Option<&Mark<'_>>) -> Self {
+        self.marks
+            .extend(mark.into_iter().flat_map(Mark::fields).map(|(name, value)| (name.to_owned(), value)));
+        self
     }
 }
 
@@ -38,10 +47,11 @@ pub(super) struct Leaving {
 /// Writes a trouble.
 pub(super) fn trouble(trouble: &Trouble, how: Leaving, out: &mut Vec<u8>) {
     let body = format!("brownout: {}\n", trouble.text);
-    let headers = [
+    let mut headers = vec![
         ("content-type".to_owned(), "text/plain; charset=utf-8".to_owned()),
         ("x-brownout-error".to_owned(), trouble.kind.to_owned()),
     ];
+    headers.extend_from_slice(&trouble.marks);
     write(trouble.status, &headers, body.as_bytes(), how, out);
 }
 

@@ -61,7 +61,7 @@ pub(super) async fn deliver(
             None => body(caller, record, upload, &mut up, struck, &answer).await,
         },
     };
-    conclude(caller, record, upload, up, intake.upstream, &answer, outcome, sent).await
+    conclude(caller, record, upload, up, &intake.route, &answer, outcome, sent).await
 }
 
 /// What comes between the answer and its head.

@@ -4,7 +4,6 @@ use super::act::{self, Released};
 use super::deliver::cut_to_next;
 use super::edge::EdgeHere;
 use super::exchange::Record;
-use super::forward;
 use super::h1::{self, Left, Next};
 use super::tunnel::{self, Asker};
 use crate::decision::{Action, Cut, Then};
@@ -51,6 +50,7 @@ async fn carry(edge: &Rc<EdgeHere>, conn: &mut Conn, peer: IpAddr, number: u64, 
     let asker = Asker { peer, connection: number, head: None, health: false };
     let in_force = edge.shared.slot.get();
     let mut struck = if in_force.plan.asks(Stage::Exchange) { asker.ask(edge, &in_force, &[]) } else { None };
+    let mut elsewhere = None;
     if let Some(struck) = struck.as_deref_mut() {
         let delays = std::mem::take(&mut struck.decision.delays);
         let mut released = Released::Over;
@@ -64,6 +64,10 @@ async fn carry(edge: &Rc<EdgeHere>, conn: &mut Conn, peer: IpAddr, number: u64, 
                     struck.hit(by, super::shape::cut_action(cut), record);
                     record.outcome(Origin::Injected, Ending::Unanswered);
                     return cut_to_next(cut);
+                }
+                Action::Reroute(by, upstreams) if !struck.is_healed(by) => {
+                    struck.hit(by, "reroute", record);
+                    elsewhere = Some(edge.elsewhere(&upstreams));
                 }
                 Action::Hang(by, wish) if !struck.is_healed(by) => {
                     origin = Origin::Injected;
@@ -106,7 +110,8 @@ async fn carry(edge: &Rc<EdgeHere>, conn: &mut Conn, peer: IpAddr, number: u64, 
         }
     }
     let deadline = Deadline::new();
-    let up = match forward::connect(edge, edge.next_upstream(), &deadline).await {
+    let route = elsewhere.unwrap_or_else(|| edge.next_route());
+    let up = match route.connect(&edge.shared.config, &deadline).await {
         Ok(up) => up,
         Err(why) => {
             tracing::warn!("{}", why.text);

@@ -4,7 +4,7 @@
 //! goes first; an open tunnel is asked about anew when a fault is armed, once for each.
 
 use super::act::{self, Released};
-use super::deliver::cut_to_next;
+use super::deliver::{add_mark, cut_to_next};
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::h1::{self, Caller, Intake, Left, Next};
@@ -40,7 +40,10 @@ pub(super) async fn upgraded(
 ) -> Next {
     record.exchange.status = 101;
     record.exchange.timed = false;
-    let out = std::mem::take(&mut intake.out.0);
+    let mut out = std::mem::take(&mut intake.out.0);
+    if let Some(struck) = &struck {
+        add_mark(&caller.edge, struck, record, &mut out);
+    }
     if caller.write_all(&out).await.is_err() {
         record.caller_left();
         return Next::Reset(ConnectionOutcome::Reset);
@@ -248,9 +251,12 @@ pub(super) async fn relay(
     (next, in_order)
 }
 
-/// Whether a decision does anything to a tunnel that is open already; if not, its place under `max` is free again.
+/// Whether a decision does anything to a tunnel that is open already; if not, its place under `max` is free again. It leads
+/// to where it leads: `reroute` is for new ones.
 fn acts_on_tunnels(decision: &Decision) -> bool {
-    !decision.up.is_clean() || !decision.down.is_clean() || !decision.action.is_forward()
+    !decision.up.is_clean()
+        || !decision.down.is_clean()
+        || !matches!(decision.action, Action::Forward | Action::Reroute(..))
 }
 
 enum Event {

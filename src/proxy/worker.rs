@@ -5,7 +5,7 @@
 
 use super::edge::{EdgeHere, EdgeShared};
 use super::exchange::{Record, Struck};
-use super::{act, h1, pool, tcp};
+use super::{act, h1, route, tcp};
 use crate::decision::{Action, Cut, Protocol};
 use crate::http1::connection::Conn;
 use crate::net::listen::Address;
@@ -213,7 +213,7 @@ fn listen(address: &Address) -> io::Result<Rc<TcpListener>> {
 async fn ticking(edges: Edges, recorder: Rc<Recorder>) {
     let mut ticks = tokio::time::interval(timer::TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let every = (pool::TICK.as_millis() / timer::TICK.as_millis()) as u32;
+    let every = (route::TICK.as_millis() / timer::TICK.as_millis()) as u32;
     let mut count = 0u32;
     loop {
         ticks.tick().await;
@@ -222,7 +222,7 @@ async fn ticking(edges: Edges, recorder: Rc<Recorder>) {
         count = count.wrapping_add(1);
         if count.is_multiple_of(every) {
             let edges: Vec<_> = edges.borrow().iter().map(|door| door.edge.clone()).collect();
-            edges.iter().for_each(|edge| edge.pool.tick());
+            edges.iter().for_each(|edge| edge.tick());
         }
     }
 }

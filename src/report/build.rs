@@ -3,25 +3,24 @@
 use super::verdict::{During, Terms, Verdict, expected, rule};
 use super::{
     CheckResult, CommandResult, EdgePhase, EdgeResult, FaultFold, FaultResult, Fold, GuardrailResult,
-    Interval, LoadResult, OneOrMany, PhaseSpan, Report, judge,
+    Interval, LoadResult, OneOrMany, PhaseSpan, Report, judge, services,
 };
-use crate::model::{Experiment, FaultRule, Metric, Phase};
+use crate::model::{Deed, Experiment, FaultRule, Metric, Phase};
 use crate::telemetry::{Origin, Window};
+use crate::units::Name;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The version of `report.json`.
 const SCHEMA: u32 = 1;
 /// The phases that are measured.
-const MEASURED: [Phase; 3] = [Phase::Baseline, Phase::Fault, Phase::Recovery];
+pub(super) const MEASURED: [Phase; 3] = [Phase::Baseline, Phase::Fault, Phase::Recovery];
 
 /// Makes the report.
 #[must_use]
 pub fn build(fold: &Fold, experiment: &Experiment, terms: &Terms) -> Report {
     let start = fold.start.clone().unwrap_or_default();
-    // Results show the file's time.
-    let scale = experiment.run.time_scale;
-    let scale = if scale > 0.0 { scale } else { 1.0 };
+    let scale = judge::scale(experiment);
     let time = |t: f64| t / scale;
     let checks: Vec<CheckResult> = judge::checks(experiment, fold)
         .into_iter()
@@ -70,6 +69,10 @@ pub fn build(fold: &Fold, experiment: &Experiment, terms: &Terms) -> Report {
         faults,
         expectations: checks,
         guardrails: guardrails(fold, experiment, time),
+        services: services::services(fold, experiment),
+        exposures: services::exposures(fold, experiment),
+        deeds: services::deeds(&fold.deeds, experiment),
+        undo: services::deeds(&fold.undone, experiment),
         warnings,
     }
 }
@@ -147,19 +150,22 @@ fn edge_phase(window: &Window, seconds: f64) -> EdgePhase {
 fn faults(fold: &Fold, experiment: &Experiment, time: impl Fn(f64) -> f64 + Copy) -> Vec<FaultResult> {
     let seen = |rule: &FaultRule| fold.faults.iter().find(|fault| fault.name == rule.name);
     let of_file = experiment.faults.iter().map(|rule| {
-        let names = names(experiment, rule.edges.iter().copied());
+        let edges = names(experiment, rule.edges.iter().copied());
+        let on_edges = rule.actions.iter().map(|fault| fault.as_apply().action());
+        let none = seen(rule).is_none_or(|fault| fault.hits == 0);
+        let skipped = experiment.skips(rule).is_some();
         FaultResult {
-            actions: rule.actions.iter().map(|fault| fault.as_apply().action()).collect(),
+            actions: on_edges.chain(rule.deeds.iter().map(Deed::action)).collect(),
             line: rule.line,
-            vacuous: fold.reached(Phase::Fault) && !rule.optional && seen(rule).is_none_or(|f| f.hits == 0),
-            ..fault(rule.name.to_string(), names, seen(rule), time)
+            vacuous: fold.reached(Phase::Fault) && !rule.optional && !skipped && none,
+            ..fault(rule.name.to_string(), edges, &rule.services, seen(rule), time)
         }
     });
     let by_hand =
         fold.faults.iter().filter(|fault| experiment.faults.iter().all(|rule| rule.name != fault.name)).map(
             |seen| {
                 let names = names(experiment, seen.edges.iter().map(|edge| usize::from(*edge)));
-                fault(seen.name.to_string(), names, Some(seen), time)
+                fault(seen.name.to_string(), names, &seen.services, Some(seen), time)
             },
         );
     of_file.chain(by_hand).collect()
@@ -168,12 +174,15 @@ fn faults(fold: &Fold, experiment: &Experiment, time: impl Fn(f64) -> f64 + Copy
 fn fault(
     name: String,
     edges: Vec<String>,
+    services: &[Name],
     seen: Option<&FaultFold>,
     time: impl Fn(f64) -> f64,
 ) -> FaultResult {
     FaultResult {
         name,
-        edge: OneOrMany::of(edges),
+        edge: services.is_empty().then(|| OneOrMany::of(edges)),
+        service: (!services.is_empty())
+            .then(|| OneOrMany::of(services.iter().map(Name::to_string).collect())),
         actions: Vec::new(),
         matched: seen.map_or(0, |fault| fault.matched),
         selected: seen.map_or(0, |fault| fault.selected),

@@ -15,6 +15,22 @@ pub fn number(unit: Unit, value: f64) -> String {
     }
 }
 
+/// A rate per second as one per hour, with three digits.
+#[must_use]
+pub fn per_hour(rate: f64) -> String {
+    let rate = rate * 3600.0;
+    let decimals = match rate.abs() {
+        v if v >= 99.95 => 0,
+        v if v >= 9.995 => 1,
+        v if v >= 0.1 => 2,
+        v if v >= 0.01 => 3,
+        _ => 5,
+    };
+    let text = format!("{rate:.decimals$}");
+    let text = if decimals == 0 { &text } else { text.trim_end_matches('0').trim_end_matches('.') };
+    format!("{text}/h")
+}
+
 /// A share in percent; never `100%` or `0%` unless it is.
 #[must_use]
 pub fn share(ratio: f64) -> String {
@@ -121,6 +137,11 @@ mod tests {
         }
         assert_eq!(number(Unit::PerSecond, 1_234.5), "1234/s");
         assert_eq!(number(Unit::Times, 1.5), "1.5x");
+        for (rate, text) in
+            [(0.0, "0/h"), (0.01, "0.01/h"), (0.5, "0.5/h"), (0.0012, "0.0012/h"), (12.34, "12.3/h")]
+        {
+            assert_eq!(per_hour(rate / 3600.0), text);
+        }
     }
 
     #[test]

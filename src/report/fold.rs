@@ -1,5 +1,6 @@
 //! The fold: from events to what the report is made of. No judging here, and no I/O.
 
+use super::lives::{DeedFold, ProbeFold, ServiceFold};
 use crate::model::Phase;
 use crate::telemetry::{Event, Stamped, Window};
 use crate::units::Name;
@@ -14,6 +15,14 @@ pub struct Fold {
     pub phases: Vec<(Phase, f64, Option<f64>)>,
     /// Each fault that was armed, in the order of arming.
     pub faults: Vec<FaultFold>,
+    /// Each service that was started, in the order of starting.
+    pub services: Vec<ServiceFold>,
+    /// Each probe that was answered.
+    pub probes: Vec<ProbeFold>,
+    /// What was done to services, and what could not be.
+    pub deeds: Vec<DeedFold>,
+    /// What of it was taken back, and what could not be.
+    pub undone: Vec<DeedFold>,
     /// Breaches of guardrails.
     pub breaches: Vec<Breach>,
     /// When the kill switch ended the faults of the run.
@@ -64,6 +73,8 @@ pub struct FaultFold {
     pub name: Name,
     /// The edges it was on.
     pub edges: Vec<u16>,
+    /// The services it was about.
+    pub services: Vec<Name>,
     /// When it was in force.
     pub intervals: Vec<(f64, Option<f64>)>,
     /// Exchanges that passed its matchers.
@@ -144,9 +155,10 @@ impl Fold {
                 });
             }
             Event::Phase { phase } => self.enter(*phase, t),
-            Event::Armed { fault, edges, .. } => {
+            Event::Armed { fault, edges, services, .. } => {
                 let entry = self.fault(fault);
                 entry.edges.clone_from(edges);
+                entry.services.clone_from(services);
                 entry.intervals.push((t, None));
             }
             Event::Healed { fault, why, matched, selected, hits, delay_error_p99 } => {
@@ -190,12 +202,15 @@ impl Fold {
                 self.enter(Phase::Idle, t);
                 self.finished = true;
             }
-            Event::Service { .. }
-            | Event::Deed { .. }
-            | Event::Undone { .. }
-            | Event::Probe { .. }
-            | Event::Struck { .. }
-            | Event::Unwritten { .. } => {}
+            Event::Service { service, incarnation, did } => self.lived(t, service, *incarnation, did),
+            Event::Probe { probe, saw, took, text } => self.probed(t, probe, *saw, *took, text.as_ref()),
+            Event::Deed { fault, service, action, done, text } => {
+                self.deeds.push(deed(t, fault, service, action, *done, text));
+            }
+            Event::Undone { fault, service, action, done, text } => {
+                self.undone.push(deed(t, fault, service, action, *done, text));
+            }
+            Event::Struck { .. } | Event::Unwritten { .. } => {}
         }
     }
 
@@ -214,11 +229,20 @@ impl Fold {
     /// How long a phase was in real seconds, so far.
     #[must_use]
     pub fn length(&self, phase: Phase) -> f64 {
-        self.phases
-            .iter()
-            .filter(|(other, ..)| *other == phase)
-            .map(|(_, from, to)| to.unwrap_or(self.last) - from)
-            .sum()
+        self.spans(phase).map(|(from, to)| to - from).sum()
+    }
+
+    /// The phase that was under way at this time.
+    #[must_use]
+    pub fn phase_at(&self, t: f64) -> Phase {
+        let under_way = |(_, from, to): &&(Phase, f64, Option<f64>)| *from <= t && to.is_none_or(|to| t < to);
+        self.phases.iter().rev().find(under_way).map_or(Phase::Idle, |(phase, ..)| *phase)
+    }
+
+    /// From when to when a phase was, or has come.
+    pub fn spans(&self, phase: Phase) -> impl Iterator<Item = (f64, f64)> {
+        let of_it = self.phases.iter().filter(move |(other, ..)| *other == phase);
+        of_it.map(|(_, from, to)| (*from, to.unwrap_or(self.last)))
     }
 
     /// What an edge did in a phase: every exchange whose head came in it, whenever it ended.
@@ -259,6 +283,7 @@ impl Fold {
             self.faults.push(FaultFold {
                 name: name.clone(),
                 edges: Vec::new(),
+                services: Vec::new(),
                 intervals: Vec::new(),
                 matched: 0,
                 selected: 0,
@@ -280,6 +305,11 @@ impl Fold {
             _ => self.commands.push(CommandFold { argv: argv.to_vec(), phase, exit, stopped }),
         }
     }
+}
+
+fn deed(at: f64, fault: &Name, service: &Name, action: &str, done: bool, text: &str) -> DeedFold {
+    let (fault, service) = (fault.clone(), service.clone());
+    DeedFold { at, fault, service, action: action.to_owned(), done, text: text.to_owned() }
 }
 
 #[cfg(test)]

@@ -1,9 +1,19 @@
 //! Holding what was seen against what was expected. Pure.
 
-use super::{CheckResult, Fold};
+use super::{CheckResult, Fold, judge_services};
 use crate::model::{Check, Expectation, Experiment, Metric, On, Phase};
 use crate::telemetry::{Histogram, Window};
 use crate::units::Name;
+
+/// Why nothing can be said of a phase that was not reached.
+pub(super) const NOT_REACHED: &str = "the run ended before this phase";
+
+/// Real time is the file's time multiplied by this. Results show the file's time.
+#[must_use]
+pub(super) fn scale(experiment: &Experiment) -> f64 {
+    let scale = experiment.run.time_scale;
+    if scale > 0.0 { scale } else { 1.0 }
+}
 
 /// The value of a metric over these exchanges, which took `seconds` to come. `None`: there is no sample.
 ///
@@ -85,10 +95,21 @@ pub fn phases(expectation: &Expectation) -> Vec<Phase> {
 pub fn checks(experiment: &Experiment, fold: &Fold) -> Vec<CheckResult> {
     let mut out = Vec::new();
     for expectation in &experiment.expects {
-        let On::Edge { edge, checks } = &expectation.on else { continue };
-        for check in checks {
-            for phase in phases(expectation) {
-                out.push(judge(experiment, expectation, *edge, check, phase, fold));
+        let in_each =
+            |judge: &dyn Fn(Phase) -> CheckResult| phases(expectation).into_iter().map(judge).collect();
+        match &expectation.on {
+            On::Edge { edge, checks } => out.extend(checks.iter().flat_map(|check| -> Vec<_> {
+                in_each(&|phase| judge(experiment, expectation, *edge, check, phase, fold))
+            })),
+            On::Service { service, checks } => out.extend(checks.iter().flat_map(|check| -> Vec<_> {
+                in_each(&|phase| {
+                    judge_services::service(experiment, expectation, *service, check, phase, fold)
+                })
+            })),
+            On::Probe(probe) => {
+                let checks: Vec<_> =
+                    in_each(&|phase| judge_services::probe(experiment, expectation, probe, phase, fold));
+                out.extend(checks);
             }
         }
     }
@@ -120,7 +141,9 @@ fn judge(
     CheckResult {
         name: expectation.name.to_string(),
         key: check.metric.key(),
-        edge: experiment.edges.get(edge).map_or_else(String::new, |edge| edge.name.as_str().to_owned()),
+        edge: Some(experiment.edges.get(edge).map_or_else(String::new, |edge| edge.name.to_string())),
+        service: None,
+        probe: None,
         phase: phase.as_str(),
         observed,
         op: check.limit.op,
@@ -134,7 +157,7 @@ fn judge(
 
 fn why_not(expectation: &Expectation, phase: Phase, window: &Window, fold: &Fold) -> String {
     if !fold.reached(phase) {
-        "the run ended before this phase".into()
+        NOT_REACHED.into()
     } else if samples(window, expectation.include_injected) > 0 {
         "no exchange could be timed: streams, upgrades and TCP have no percentiles".into()
     } else if window.injected > 0 {

@@ -24,7 +24,11 @@ pub fn render(report: &Report) -> String {
             case.status = unsuccessful(
                 NonSuccessKind::Error,
                 "vacuous",
-                format!("{} matched, {} selected, 0 hit", fault.matched, fault.selected),
+                if fault.service.is_some() {
+                    "it was never carried out".to_owned()
+                } else {
+                    format!("{} matched, {} selected, 0 hit", fault.matched, fault.selected)
+                },
             );
         }
         suite.add_test_case(case);
@@ -71,7 +75,7 @@ fn case(name: String, class: &str, report: &Report, line: usize) -> TestCase {
 fn expectation(report: &Report, check: &CheckResult) -> TestCase {
     let name = format!("{}: {} in the {}", check.name, check.key, check.phase);
     let mut case = case(name, "expectations", report, check.line);
-    let limit = Comparison { op: check.op, limit: check.limit, unit: check.unit };
+    let limit = check.expected();
     case.status = match check.met {
         Some(true) => TestCaseStatus::success(),
         Some(false) => {

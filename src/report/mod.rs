@@ -9,19 +9,30 @@ pub mod figures;
 mod fold;
 pub mod json;
 pub mod judge;
+mod judge_services;
 pub mod junit;
+mod lives;
 mod replay;
+mod services;
+#[cfg(test)]
+mod testing;
 pub mod text;
 mod verdict;
 
 pub use build::build;
 pub use fold::{Breach, CommandFold, FaultFold, Fold, Start, Trouble};
+pub use judge_services::{Lived, lived};
+pub use lives::{DeedFold, Ended, Exposure, Incarnation, ProbeFold, ServiceFold, Sight, State};
 pub use replay::{quote, replay};
+pub use services::{DeedResult, ExitResult, ExposureResult, IncarnationResult, ServicePhase, ServiceResult};
 pub use verdict::{During, Exit, Terms, Verdict, expected};
 
-use crate::units::{Op, Unit};
+use crate::units::{Comparison, Op, Unit};
 use serde::Serialize;
 use std::collections::BTreeMap;
+
+/// The key that is told per hour, as files write it.
+const CRASH_RATE: &str = "crash_rate";
 
 /// What a run found. It is `report.json` as it stands: ratios 0 to 1, durations in seconds, `null` for no sample, times in
 /// seconds of the file's clock from the start of the run.
@@ -69,6 +80,14 @@ pub struct Report {
     pub expectations: Vec<CheckResult>,
     /// Each check of each guardrail.
     pub guardrails: Vec<GuardrailResult>,
+    /// The services, in the order of the file.
+    pub services: Vec<ServiceResult>,
+    /// All stretches in which a probe saw what must not be.
+    pub exposures: Vec<ExposureResult>,
+    /// What was done to services, and what could not be.
+    pub deeds: Vec<DeedResult>,
+    /// What of it was taken back, and what could not be.
+    pub undo: Vec<DeedResult>,
     /// What a reader should know beside.
     pub warnings: Vec<String>,
 }
@@ -161,8 +180,12 @@ pub struct EdgePhase {
 pub struct FaultResult {
     /// Its name.
     pub name: String,
-    /// The edge, or the edges.
-    pub edge: OneOrMany,
+    /// The edge, or the edges, of a fault on edges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edge: Option<OneOrMany>,
+    /// The service, or the services, of a fault on services.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<OneOrMany>,
     /// What it does.
     pub actions: Vec<&'static str>,
     /// Exchanges that passed its matchers.
@@ -224,8 +247,15 @@ pub struct CheckResult {
     pub name: String,
     /// The key, such as `p99`.
     pub key: String,
-    /// The edge.
-    pub edge: String,
+    /// The edge, if it is on one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edge: Option<String>,
+    /// The service, if it is on one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The probe, if it is one's: the name of the expectation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<String>,
     /// The phase.
     pub phase: &'static str,
     /// What was seen.
@@ -242,6 +272,39 @@ pub struct CheckResult {
     pub reason: Option<String>,
     /// The line in the file.
     pub line: usize,
+}
+
+impl CheckResult {
+    /// What it is on.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        self.edge.as_deref().or(self.service.as_deref()).or(self.probe.as_deref()).unwrap_or_default()
+    }
+
+    /// The key and what it is on, in a sentence. A probe goes by the name of its expectation, which is said anyway.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        match self.probe {
+            Some(_) => self.key.clone(),
+            None => format!("{} on `{}`", self.key, self.target()),
+        }
+    }
+
+    /// A value of its unit, short. Crashes are counted by the hour.
+    #[must_use]
+    pub fn shown(&self, value: f64) -> String {
+        if self.key == CRASH_RATE { figures::per_hour(value) } else { figures::number(self.unit, value) }
+    }
+
+    /// What is expected.
+    #[must_use]
+    pub fn expected(&self) -> String {
+        if self.key == CRASH_RATE {
+            format!("{} {}", self.op, figures::per_hour(self.limit))
+        } else {
+            Comparison { op: self.op, limit: self.limit, unit: self.unit }.to_string()
+        }
+    }
 }
 
 /// One check of a guardrail.

@@ -1,5 +1,7 @@
 //! The summary that a person reads at the end of a run: the verdict first, then what it rests on.
 
+mod services;
+
 use super::figures::{clock, fit, number, seconds, share, wrap};
 use super::{CheckResult, EdgePhase, EdgeResult, FaultResult, GuardrailResult, Report, Verdict, replay};
 use crate::units::{Comparison, Unit};
@@ -20,6 +22,7 @@ pub fn render(report: &Report, colour: bool) -> String {
     page.faults(report);
     page.expectations(report);
     page.guardrails(report);
+    page.services(report);
     page.rest(report);
     page.text
 }
@@ -187,10 +190,15 @@ impl Page {
             };
             let what = if fault.actions.is_empty() { "by hand".into() } else { fault.actions.join(", ") };
             let name = fit(&fault.name, 30);
-            let on = format!("{what} on {} {}", fault.edge, intervals(fault));
+            let place = fault.edge.as_ref().or(fault.service.as_ref());
+            let place = place.map_or_else(String::new, ToString::to_string);
+            let on = format!("{what} on {place} {}", intervals(fault));
             self.wrapped(&format!("    {mark} {name}  "), 38, &on);
-            let mut counts =
-                format!("{} matched, {} selected, {} hit", fault.matched, fault.selected, fault.hits);
+            let mut counts = match (&fault.service, fault.hits) {
+                (None, hits) => format!("{} matched, {} selected, {hits} hit", fault.matched, fault.selected),
+                (Some(_), 0) => "never carried out".to_owned(),
+                (Some(_), hits) => format!("carried out {hits} {}", if hits == 1 { "time" } else { "times" }),
+            };
             if let Some(late) = fault.delay_error_p99 {
                 let _ = write!(counts, "; late by {} (p99)", seconds(late));
             }
@@ -225,22 +233,23 @@ impl Page {
     fn expectation(&mut self, report: &Report, check: &CheckResult, before: Option<&CheckResult>) {
         let (mark, style) = mark(check.met);
         let mark = self.paint(style, mark);
-        let limit = Comparison { op: check.op, limit: check.limit, unit: check.unit };
+        let limit = check.expected();
         let seen = check.observed.map_or_else(|| "–".into(), |value| self::value(check, value));
         let seen =
             self.paint(if check.met == Some(false) { BAD } else { Style::new() }, &format!("{seen:>9}"));
-        let what = format!("{} {}", fit(&check.name, 30), fit(&format!("{} {}", check.edge, check.key), 24));
+        let what =
+            format!("{} {}", fit(&check.name, 30), fit(&format!("{} {}", check.target(), check.key), 24));
         let mut remark = Vec::new();
         if check.phase != "fault" {
             remark.push(format!("in the {}", check.phase));
         }
         if let Some(value) = before.and_then(|before| before.observed) {
-            remark.push(format!("baseline {}", number(check.unit, value)));
+            remark.push(format!("baseline {}", check.shown(value)));
         }
         let room = WIDTH - 83;
         let remark = fit(&remark.join(", "), room);
         let remark = self.paint(DIM, remark.trim_end());
-        self.line(&format!("    {mark} {what}{seen}  {:<10} {remark}", limit.to_string()));
+        self.line(&format!("    {mark} {what}{seen}  {:<10} {remark}", limit));
         if check.met != Some(true) {
             let place = place(report, check.line);
             let why = check.reason.as_ref().map_or_else(String::new, |why| format!("{why} "));
@@ -308,7 +317,7 @@ impl Page {
 
 /// Two checks of one key of one expectation.
 fn same(a: &CheckResult, b: &CheckResult) -> bool {
-    a.phase != b.phase && a.name == b.name && a.key == b.key && a.line == b.line && a.edge == b.edge
+    a.phase != b.phase && a.name == b.name && a.key == b.key && a.line == b.line && a.target() == b.target()
 }
 
 fn mark(met: Option<bool>) -> (&'static str, Style) {
@@ -346,6 +355,12 @@ fn intervals(fault: &FaultResult) -> String {
 /// What was observed, with as many digits as it takes to see on which side of the limit it lies.
 #[must_use]
 pub fn value(check: &CheckResult, value: f64) -> String {
-    let short = number(check.unit, value);
-    if short == number(check.unit, check.limit) { Comparison::show(check.unit, value) } else { short }
+    let short = check.shown(value);
+    if short != check.shown(check.limit) {
+        short
+    } else if check.key == super::CRASH_RATE {
+        format!("{:.6}/h", value * 3600.0)
+    } else {
+        Comparison::show(check.unit, value)
+    }
 }

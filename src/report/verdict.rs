@@ -196,6 +196,9 @@ pub(super) fn rule(
         }
     }
     let early = !found.is_empty();
+    for undone in fold.not_undone() {
+        found.push((Exit::NotRestored, undone.text.clone()));
+    }
     for command in fold.commands.iter().filter(|command| command.failed()) {
         let exit = command.exit.unwrap_or_default();
         let name = command.argv.first().map_or("", String::as_str);
@@ -217,6 +220,13 @@ pub(super) fn rule(
         }
     }
     found.sort_by_key(|(exit, _)| exit.rank());
+    // What could not be put back may have been told twice.
+    let mut told = Vec::new();
+    found.retain(|one| {
+        let new = !told.contains(one);
+        told.extend(new.then(|| one.clone()));
+        new
+    });
     let exit = Exit::weightiest(found.iter().map(|(exit, _)| *exit));
     Ruling { exit, reasons: found.into_iter().map(|(_, reason)| reason).collect(), warnings }
 }
@@ -264,10 +274,9 @@ fn vacuities(
             "; no fault was armed (`baseline = false` skips this check)"
         };
         reasons.push(format!(
-            "`{}`: no sample for {} on `{}` in the {}: {why}{cure}",
+            "`{}`: no sample for {} in the {}: {why}{cure}",
             check.name,
-            check.key,
-            check.edge,
+            check.subject(),
             called(check.phase)
         ));
     }
@@ -277,11 +286,16 @@ fn vacuities(
     for fault in faults.iter().filter(|fault| fault.vacuous) {
         let why = match (fault.matched, fault.selected) {
             _ if fault.intervals.is_empty() => "it was never armed".to_owned(),
+            _ if fault.service.is_some() => not_done(fold, fault),
             (0, _) => "no exchange matched it".to_owned(),
             (matched, 0) => format!("of {matched} exchanges that matched, none was selected"),
             (_, selected) => format!("of {selected} exchanges that were selected, none could show it"),
         };
         reasons.push(format!("fault `{}` struck nothing: {why}", fault.name));
+    }
+    let skipped = |rule| experiment.skips(rule).is_some();
+    if !experiment.faults.is_empty() && experiment.faults.iter().all(skipped) {
+        reasons.push("every fault is on a service that was not started: nothing was injected".into());
     }
     let judges = !experiment.expects.is_empty() || !fold.commands.is_empty();
     let traffic = (0..experiment.edges.len()).any(|edge| {
@@ -298,15 +312,20 @@ fn vacuities(
     reasons
 }
 
+/// Why a fault on services never took hold.
+fn not_done(fold: &Fold, fault: &FaultResult) -> String {
+    let failed = fold.deeds.iter().rev().find(|deed| deed.fault.as_str() == fault.name && !deed.done);
+    failed.map_or_else(|| "it was never carried out".into(), |deed| deed.text.clone())
+}
+
 /// A check that failed, in words.
 fn describe(check: &CheckResult) -> String {
     let observed = check.observed.map_or_else(String::new, |value| super::text::value(check, value));
-    let limit = crate::units::Comparison { op: check.op, limit: check.limit, unit: check.unit };
+    let limit = check.expected();
     format!(
-        "`{}`: {} on `{}` was {observed} in the {}, expected {limit}",
+        "`{}`: {} was {observed} in the {}, expected {limit}",
         check.name,
-        check.key,
-        check.edge,
+        check.subject(),
         called(check.phase)
     )
 }

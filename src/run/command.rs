@@ -3,49 +3,32 @@
 //! It is a process group of its own, so that a signal meant for it meets all of it and none of us. Whatever is left of the
 //! group when its leader ends is killed, and so is all of it when this is dropped: never an orphan.
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use crate::supervise::group::{self, Group};
+use nix::sys::signal::Signal;
 use std::io;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// A command under way. Dropping it kills it.
 #[derive(Debug)]
 pub struct Running {
+    pid: u32,
     group: Arc<Group>,
     ended: oneshot::Receiver<i32>,
 }
 
-/// A process group that can be signalled until its leader was waited for: after that its number may be another's.
-#[derive(Debug)]
-struct Group {
-    id: Pid,
-    alive: Mutex<bool>,
-}
-
-impl Group {
-    fn signal(&self, signal: Signal) {
-        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
-        if *alive {
-            let _ = killpg(self.id, signal);
-        }
-    }
-
-    /// The leader has ended and was not waited for yet: kills what is left, and never signals again.
-    fn bury(&self) {
-        let mut alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::take(&mut *alive) {
-            let _ = killpg(self.id, Signal::SIGKILL);
-        }
-    }
-}
-
 impl Running {
+    /// The number of its process, which leads its group.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Asks all of it to end.
     pub fn terminate(&self) {
         self.group.signal(Signal::SIGTERM);
@@ -80,40 +63,33 @@ pub fn start(argv: &[String], env: &[(String, String)]) -> io::Result<Running> {
     // Reading from a terminal would stop a group in the background.
     let stdin = if io::stdin().is_terminal() { Stdio::null() } else { Stdio::inherit() };
     let stderr = io::stderr().as_fd().try_clone_to_owned()?;
-    let child = Command::new(program)
-        .args(args)
-        .envs(env.iter().map(|(name, value)| (name, value)))
-        .process_group(0)
-        .stdin(stdin)
-        .stdout(stderr)
-        .spawn()?;
-    let id = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
-    let group = Arc::new(Group { id, alive: Mutex::new(true) });
+    let mut command = Command::new(program);
+    command.args(args).envs(env.iter().map(|(name, value)| (name, value))).stdin(stdin).stdout(stderr);
+    spawn(command)
+}
+
+/// Starts a command of which nothing is read or shown.
+///
+/// # Errors
+/// When it cannot be started.
+pub(super) fn start_quietly(argv: &[String]) -> io::Result<Running> {
+    let (program, args) =
+        argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no command"))?;
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    spawn(command)
+}
+
+fn spawn(mut command: Command) -> io::Result<Running> {
+    let child = command.process_group(0).spawn()?;
+    let group = Arc::new(Group::led_by(child.id()));
     let (tell, ended) = oneshot::channel();
-    let running = Running { group: Arc::clone(&group), ended };
+    let running = Running { pid: child.id(), group: Arc::clone(&group), ended };
     let name = "command".to_owned();
     std::thread::Builder::new().name(name).spawn(move || {
-        let _ = tell.send(wait(child, &group));
+        let _ = tell.send(group.wait(child).map_or(128, group::code));
     })?;
     Ok(running)
-}
-
-/// Waits for the leader, ends what is left of its group, and only then gives its number back.
-fn wait(mut child: Child, group: &Group) -> i32 {
-    #[cfg(target_os = "linux")]
-    {
-        use nix::sys::wait::{Id, WaitPidFlag, waitid};
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-        while waitid(Id::Pid(group.id), flags) == Err(nix::errno::Errno::EINTR) {}
-        group.bury();
-    }
-    let status = child.wait();
-    group.bury();
-    status.map_or(128, code)
-}
-
-fn code(status: ExitStatus) -> i32 {
-    status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(128)
 }
 
 /// What a command knows of Brownout: the admin address and each edge's.
@@ -135,7 +111,7 @@ pub fn fill(argv: &[String], edges: &[(String, String)]) -> Result<Vec<String>, 
     argv.iter().map(|word| fill_word(word, edges)).collect()
 }
 
-fn fill_word(word: &str, edges: &[(String, String)]) -> Result<String, String> {
+pub(super) fn fill_word(word: &str, edges: &[(String, String)]) -> Result<String, String> {
     const OPEN: &str = "${edge.";
     let mut out = String::new();
     let mut rest = word;
@@ -149,7 +125,7 @@ fn fill_word(word: &str, edges: &[(String, String)]) -> Result<String, String> {
                 .map(|(edge, _)| edge)
                 .min_by_key(|edge| strsim::damerau_levenshtein(edge, name))
                 .map_or_else(String::new, |edge| format!(": did you mean `${{edge.{edge}}}`?"));
-            format!("the command names `${{edge.{name}}}`, and there is no such edge{near}")
+            format!("there is no edge for `${{edge.{name}}}`{near}")
         })?;
         out.push_str(&rest[..at]);
         out.push_str(url);

@@ -1,12 +1,14 @@
 //! Carries out what the [`machine`](super::machine) says on a [`Stage`], and tells it what happens.
 
-use super::command;
+use super::carry::Cmd;
 use super::guard::Guards;
-use super::load::{self, Counts, Order};
-use super::machine::{Command, Input, Run, Setup};
+use super::load::{self, Counts};
+use super::machine::{Input, Run, Setup};
+use super::probes;
 use super::progress::Progress;
-use super::stage::{Stage, Stop, urls};
-use crate::model::{Experiment, Phase};
+use super::services;
+use super::stage::{Answer, Stage, Stop};
+use crate::model::Experiment;
 use crate::report::{CheckResult, During, Exit, Fold, Report, Terms, build, judge};
 use crate::telemetry::{Event, Stamped};
 use std::collections::VecDeque;
@@ -51,6 +53,7 @@ pub fn setup(experiment: &Experiment, options: &Options) -> Setup {
         command: options.command.as_ref().map(|_| options.terms.during),
         unsampled_is_fine: options.terms.allow_vacuous
             || (options.command.is_some() && options.terms.during == During::Fault),
+        services: services::needs(experiment),
     }
 }
 
@@ -106,6 +109,8 @@ pub async fn run(
         wake: None,
         command: None,
         load: None,
+        waiting: None,
+        probes: None,
         stops: 0,
     };
     driver.stage.publish(started(experiment, options));
@@ -114,27 +119,25 @@ pub async fn run(
     driver.finish().await
 }
 
-struct Driver<'e> {
-    stage: Arc<dyn Stage>,
-    experiment: &'e Experiment,
-    options: &'e Options,
-    events: Receiver<Arc<Stamped>>,
-    machine: Run,
-    progress: Progress,
-    fold: Fold,
+pub(super) struct Driver<'e> {
+    pub(super) stage: Arc<dyn Stage>,
+    pub(super) experiment: &'e Experiment,
+    pub(super) options: &'e Options,
+    pub(super) events: Receiver<Arc<Stamped>>,
+    pub(super) machine: Run,
+    pub(super) progress: Progress,
+    pub(super) fold: Fold,
     /// Since when, and what is watched.
-    guards: Option<(f64, Guards)>,
-    began: Instant,
-    wake: Option<Duration>,
-    command: Option<Cmd>,
-    load: Option<load::Running>,
-    stops: u32,
-}
-
-struct Cmd {
-    argv: Vec<String>,
-    running: command::Running,
-    told: bool,
+    pub(super) guards: Option<(f64, Guards)>,
+    pub(super) began: Instant,
+    pub(super) wake: Option<Duration>,
+    pub(super) command: Option<Cmd>,
+    pub(super) load: Option<load::Running>,
+    /// The probes, while a phase lasts.
+    pub(super) probes: Option<probes::Running>,
+    /// What services will answer.
+    pub(super) waiting: Option<Answer<Input>>,
+    pub(super) stops: u32,
 }
 
 impl Driver<'_> {
@@ -149,6 +152,11 @@ impl Driver<'_> {
             texts.push(format!(
                 "guardrail `{name}` can never be breached: its `for` is as long as the fault phase"
             ));
+        }
+        for rule in self.experiment.faults.iter().filter(|rule| rule.armed) {
+            if let Some(reason) = self.experiment.skips(rule) {
+                texts.push(format!("fault `{}` is skipped: {reason}", rule.name));
+            }
         }
         for text in texts {
             self.stage.publish(Event::Warning { text });
@@ -180,133 +188,14 @@ impl Driver<'_> {
                 },
                 exit = command_end(&mut self.command) => Some(self.command_ended(exit)),
                 counts = load_end(&mut self.load) => self.load_ended(counts, &mut inputs),
+                why = broken_probe(&mut self.probes) => { self.probes = None; Some(self.trouble(Exit::Environment, why)) }
+                input = answer(&mut self.waiting) => { self.waiting = None; Some(input) }
                 _ = beat.tick() => self.beat(),
                 () = tokio::time::sleep_until(wake) => Some(Input::Tick),
                 Some(event) = self.events.recv() => self.take(&event),
             };
             inputs.extend(input);
         }
-    }
-
-    async fn carry_out(&mut self, command: Command, inputs: &mut VecDeque<Input>) {
-        match command {
-            Command::Enter(phase) => {
-                self.guards = (phase == Phase::Fault && !self.experiment.guardrails.is_empty()).then(|| {
-                    let now = self.stage.now();
-                    (now, Guards::new(&self.experiment.guardrails, now))
-                });
-                self.stage.enter(phase);
-                if phase == Phase::Idle {
-                    // What ended before callers are stopped is told before, so that the fold can tell them apart.
-                    self.settle().await;
-                }
-                self.stage.publish(Event::Phase { phase });
-                self.tell(&judge::checks(self.experiment, &self.fold));
-            }
-            Command::Arm(life) => {
-                let scale = self.experiment.run.time_scale;
-                for rule in self.experiment.faults.iter().filter(|rule| rule.armed) {
-                    if let Err(refusal) = self.stage.arm(rule, life, scale) {
-                        let text = format!("fault `{}` could not be armed: {refusal}", rule.name);
-                        inputs.push_back(self.trouble(Exit::Environment, text));
-                        break;
-                    }
-                }
-            }
-            Command::Heal(why) => {
-                self.guards = None;
-                self.stage.heal_all(why.as_str());
-            }
-            Command::StartLoad => self.start_load(inputs),
-            Command::StopLoad => {
-                if let Some(load) = &self.load {
-                    load.stop();
-                }
-            }
-            Command::StartCommand => self.start_command(inputs),
-            Command::StopCommand => {
-                if let Some(command) = &mut self.command {
-                    command.told = true;
-                    command.running.terminate();
-                }
-            }
-            Command::KillCommand => {
-                if let Some(command) = &mut self.command {
-                    command.told = true;
-                    command.running.kill();
-                }
-            }
-            Command::Judge => {
-                self.settle().await;
-                inputs.push_back(Input::Baseline(judge::baseline(self.experiment, &self.fold)));
-            }
-            Command::Wake(at) => self.wake = Some(at),
-            Command::Finish(_) => {}
-        }
-    }
-
-    fn trouble(&self, exit: Exit, text: String) -> Input {
-        self.stage.publish(Event::Trouble { exit: exit.code(), text });
-        Input::Broken
-    }
-
-    fn start_load(&mut self, inputs: &mut VecDeque<Input>) {
-        let Some(load) = &self.experiment.load else { return };
-        let Some(target) = self.stage.edges().get(load.edge).copied() else {
-            inputs.push_back(self.trouble(Exit::Bug, "the edge of the load does not stand".into()));
-            return;
-        };
-        let stage = Arc::clone(&self.stage);
-        let tell = Box::new(move |Counts { sent, shed, timed_out }| {
-            stage.publish(Event::Load { sent, shed, timed_out });
-        });
-        match load::start(Order { load: load.clone(), target, seed: self.options.seed, tell }) {
-            Ok(running) => self.load = Some(running),
-            Err(error) => {
-                let text = format!("the load cannot run: {error}");
-                inputs.extend([Input::LoadEnded, self.trouble(Exit::Environment, text)]);
-            }
-        }
-    }
-
-    fn load_ended(&mut self, counts: Option<Counts>, inputs: &mut VecDeque<Input>) -> Option<Input> {
-        self.load = None;
-        if counts.is_none() {
-            inputs.push_back(self.trouble(Exit::Bug, "the load died".into()));
-        }
-        Some(Input::LoadEnded)
-    }
-
-    fn start_command(&mut self, inputs: &mut VecDeque<Input>) {
-        let Some(argv) = &self.options.command else { return };
-        let edges = urls(self.experiment, &self.stage.edges());
-        let env = command::environment(self.stage.admin(), &edges);
-        let argv = match command::fill(argv, &edges) {
-            Ok(argv) => argv,
-            Err(text) => {
-                inputs.extend([self.trouble(Exit::Usage, text), Input::CommandEnded { well: true }]);
-                return;
-            }
-        };
-        self.progress.give_way();
-        match command::start(&argv, &env) {
-            Ok(running) => {
-                self.stage.publish(Event::Command { argv: argv.clone(), exit: None, stopped: false });
-                self.command = Some(Cmd { argv, running, told: false });
-            }
-            Err(error) => {
-                let name = argv.first().map_or("", String::as_str);
-                let text = format!("the command `{name}` cannot be started: {error}");
-                inputs.extend([self.trouble(Exit::Environment, text), Input::CommandEnded { well: true }]);
-            }
-        }
-    }
-
-    fn command_ended(&mut self, exit: i32) -> Input {
-        if let Some(Cmd { argv, told, .. }) = self.command.take() {
-            self.stage.publish(Event::Command { argv, exit: Some(exit), stopped: told });
-        }
-        Input::CommandEnded { well: exit == 0 }
     }
 
     fn beat(&mut self) -> Option<Input> {
@@ -340,7 +229,7 @@ impl Driver<'_> {
     }
 
     /// Everything that has ended so far is in the fold when this returns.
-    async fn settle(&mut self) {
+    pub(super) async fn settle(&mut self) {
         let stage = Arc::clone(&self.stage);
         let mut flush = tokio::task::spawn_blocking(move || stage.flush());
         let limit = Instant::now() + SETTLE;
@@ -378,7 +267,7 @@ impl Driver<'_> {
     }
 
     /// How each expectation stands, for the metrics.
-    fn tell(&self, checks: &[CheckResult]) {
+    pub(super) fn tell(&self, checks: &[CheckResult]) {
         for expectation in &self.experiment.expects {
             self.stage.met(&expectation.name, judge::met(checks, &expectation.name));
         }
@@ -388,6 +277,20 @@ impl Driver<'_> {
 async fn command_end(command: &mut Option<Cmd>) -> i32 {
     match command {
         Some(command) => command.running.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn broken_probe(probes: &mut Option<probes::Running>) -> String {
+    match probes {
+        Some(probes) => probes.broken().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn answer(waiting: &mut Option<Answer<Input>>) -> Input {
+    match waiting {
+        Some(waiting) => waiting.await,
         None => std::future::pending().await,
     }
 }

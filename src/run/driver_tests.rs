@@ -1,6 +1,7 @@
 //! Runs on a stage that stands nowhere, by a paused clock.
 
 use super::*;
+use crate::model::Phase;
 use crate::report::{Verdict, text};
 use crate::run::progress::Kind;
 use crate::run::testing::{Fake, experiment, window};

@@ -1,7 +1,10 @@
 //! The run as a pure machine: from inputs to commands, without a clock and without I/O.
 //!
-//! Whatever comes in, in whatever order: what was armed is healed, nothing is armed after anything was healed or the user
-//! asked to stop, phases come in their order, and `Finish` comes exactly once, within a bounded time.
+//! Whatever comes in, in whatever order: what was armed is healed, services that came up are put down, nothing is armed
+//! after anything was healed or the user asked to stop, phases come in their order, and `Finish` comes exactly once, within
+//! a bounded time.
+
+pub use super::words::{Command, End, Input, Services, Setup, Steadiness, Wait, Why};
 
 use crate::model::Phase;
 use crate::report::During;
@@ -11,126 +14,6 @@ use std::time::Duration;
 pub const GRACE: Duration = Duration::from_secs(5);
 /// How long the judging of the baseline may take.
 const JUDGING: Duration = Duration::from_secs(10);
-
-/// What a run consists of; lengths are real time. A phase of no length is left out.
-#[derive(Clone, Debug, Default)]
-pub struct Setup {
-    /// Traffic before anything is measured.
-    pub warmup: Duration,
-    /// No faults.
-    pub baseline: Duration,
-    /// Faults are on.
-    pub fault: Duration,
-    /// Faults are off again.
-    pub recovery: Duration,
-    /// The built-in load runs.
-    pub load: bool,
-    /// The user's command runs.
-    pub command: Option<During>,
-    /// A baseline without samples does not end the run.
-    pub unsampled_is_fine: bool,
-}
-
-/// What happens to a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// It begins.
-    Start,
-    /// The time it asked to be woken at has come (or any other time: a tick too many does no harm).
-    Tick,
-    /// How the baseline came out.
-    Baseline(Steadiness),
-    /// A guardrail was breached.
-    Breached,
-    /// The kill switch healed everything.
-    Halted,
-    /// The user asked to stop, for the first time or again.
-    Interrupted,
-    /// The user's command ended by itself, or after it was told to.
-    CommandEnded {
-        /// With exit code 0.
-        well: bool,
-    },
-    /// The built-in load ended.
-    LoadEnded,
-    /// Something that the run needs cannot be done.
-    Broken,
-}
-
-pub use crate::report::judge::Steadiness;
-
-/// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Exchanges from now on belong to this phase.
-    Enter(Phase),
-    /// Put all faults of the file in force that are meant to be, for at most this long.
-    Arm(Duration),
-    /// Take all faults of the run away.
-    Heal(Why),
-    /// Start the built-in load.
-    StartLoad,
-    /// Stop it; the answer is [`Input::LoadEnded`].
-    StopLoad,
-    /// Start the user's command.
-    StartCommand,
-    /// Ask it to end; the answer is [`Input::CommandEnded`].
-    StopCommand,
-    /// End it.
-    KillCommand,
-    /// Judge the baseline; the answer is [`Input::Baseline`].
-    Judge,
-    /// Send [`Input::Tick`] at this time, and at no other that was asked for before.
-    Wake(Duration),
-    /// The run is over.
-    Finish(End),
-}
-
-/// Why faults are taken away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// Their phase is over.
-    End,
-    /// A guardrail was breached.
-    Guardrail,
-    /// The kill switch.
-    Halt,
-    /// The user asked to stop.
-    Interrupt,
-    /// Something failed.
-    Broken,
-}
-
-impl Why {
-    /// As the journal writes it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::End => "end",
-            Self::Guardrail => "guardrail",
-            Self::Halt => "halt",
-            Self::Interrupt => "interrupt",
-            Self::Broken => "error",
-        }
-    }
-}
-
-/// How a run came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// Through all its phases.
-    Complete,
-    /// The steady state did not hold.
-    Unsteady,
-    /// The steady state could not be judged.
-    Unsampled,
-    /// The user's command failed before any fault.
-    CommandFailed,
-    /// The user asked to stop.
-    Interrupted,
-    /// Something could not be done.
-    Broken,
-}
 
 /// The machine.
 #[derive(Debug)]
@@ -143,11 +26,16 @@ pub struct Run {
     sealed: bool,
     load: bool,
     command: bool,
+    services: bool,
+    /// Services are being put down.
+    parting: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     New,
+    /// Services are coming up, until this time at most.
+    Starting(Duration),
     /// In a phase until this time.
     In(Phase, Duration),
     /// The baseline is being judged, until this time at most.
@@ -171,7 +59,16 @@ impl Run {
     /// A run that has not begun.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        Self { setup, state: State::New, armed: false, sealed: false, load: false, command: false }
+        Self {
+            setup,
+            state: State::New,
+            armed: false,
+            sealed: false,
+            load: false,
+            command: false,
+            services: false,
+            parting: false,
+        }
     }
 
     /// Whether `Finish` was said.
@@ -186,25 +83,63 @@ impl Run {
         match (self.state, input) {
             (State::Done, _) => {}
             (State::New, Input::Start) => self.start(now, &mut out),
-            (State::Ending { end, .. }, Input::Interrupted) => self.leave(end, &mut out),
+            (State::Ending { end: End::Interrupted, .. }, Input::Interrupted) => {
+                self.leave(End::Interrupted, &mut out);
+            }
+            (State::Ending { until, killed, .. }, Input::Interrupted) => {
+                self.state = State::Ending { end: End::Interrupted, until, killed };
+            }
             (_, Input::Interrupted) => self.end(now, End::Interrupted, Why::Interrupt, &mut out),
             (State::New, _) => {}
             (_, Input::Broken) => self.end(now, End::Broken, Why::Broken, &mut out),
             (State::Judging(_), Input::Baseline(outcome)) => self.judged(now, outcome, &mut out),
             (State::In(Phase::Fault, _), Input::Breached) => self.abort(now, Why::Guardrail, &mut out),
-            (State::In(Phase::Fault, _), Input::Halted) => self.abort(now, Why::Halt, &mut out),
+            (State::In(Phase::Apply | Phase::Fault, _), Input::Halted) => {
+                self.abort(now, Why::Halt, &mut out);
+            }
+            (State::Starting(_), Input::ServicesUp) => self.begin(now, &mut out),
+            (State::In(Phase::Apply, _), Input::Settled { well: false }) => {
+                self.abort(now, Why::Broken, &mut out);
+            }
+            (State::In(phase @ (Phase::Apply | Phase::Restore), _), Input::Settled { .. }) => {
+                self.enter_next(now, phase, &mut out);
+            }
+            (_, Input::ServicesDown) if self.parting => {
+                self.services = false;
+                self.settle(now, &mut out);
+            }
             (_, Input::CommandEnded { well }) => self.command_ended(now, well, &mut out),
             (_, Input::LoadEnded) => {
                 self.load = false;
-                self.settle(&mut out);
+                self.settle(now, &mut out);
             }
             (_, Input::Tick) => self.tick(now, &mut out),
-            (_, Input::Start | Input::Baseline(_) | Input::Breached | Input::Halted) => {}
+            (
+                _,
+                Input::Start
+                | Input::Baseline(_)
+                | Input::Breached
+                | Input::Halted
+                | Input::ServicesUp
+                | Input::ServicesDown
+                | Input::Settled { .. },
+            ) => {}
         }
         out
     }
 
     fn start(&mut self, now: Duration, out: &mut Vec<Command>) {
+        self.services = self.setup.services.any;
+        if !self.services {
+            return self.begin(now, out);
+        }
+        let until = now.saturating_add(self.setup.services.start);
+        self.state = State::Starting(until);
+        out.extend([Command::BringUp, Command::Wake(until)]);
+    }
+
+    /// Everything stands.
+    fn begin(&mut self, now: Duration, out: &mut Vec<Command>) {
         if self.setup.load {
             self.load = true;
             out.push(Command::StartLoad);
@@ -220,10 +155,16 @@ impl Run {
 
     /// Enters the first phase of any length after this one, or ends.
     fn enter_next(&mut self, now: Duration, after: Phase, out: &mut Vec<Command>) {
+        let services = &self.setup.services;
+        // Only a fault phase has anything to prepare and to put back.
+        let around =
+            |limit: Option<Duration>| limit.filter(|_| !self.setup.fault.is_zero()).unwrap_or_default();
         let phases = [
             (Phase::Warmup, self.setup.warmup),
             (Phase::Baseline, self.setup.baseline),
+            (Phase::Apply, around(services.apply)),
             (Phase::Fault, self.setup.fault),
+            (Phase::Restore, around(services.restore)),
             (Phase::Recovery, self.setup.recovery),
         ];
         let next = phases.into_iter().find(|(phase, length)| *phase > after && !length.is_zero());
@@ -233,13 +174,23 @@ impl Run {
         let until = now.saturating_add(length);
         self.state = State::In(phase, until);
         out.push(Command::Enter(phase));
-        if phase == Phase::Fault && !self.sealed {
-            self.armed = true;
-            out.push(Command::Arm(length));
+        match phase {
+            Phase::Apply => {
+                self.armed = true;
+                out.extend([Command::ArmEarly(length.saturating_add(self.setup.fault)), Command::Settle]);
+            }
+            Phase::Fault => {
+                self.armed = true;
+                out.push(Command::Arm(length));
+            }
+            Phase::Restore => out.push(Command::Settle),
+            Phase::Idle | Phase::Warmup | Phase::Baseline | Phase::Recovery => {}
         }
         let begins = match self.setup.command {
             Some(During::Fault) => phase == Phase::Fault,
-            Some(During::Each) => phase != Phase::Warmup,
+            Some(During::Each) => {
+                matches!(phase, Phase::Baseline | Phase::Fault | Phase::Recovery)
+            }
             Some(During::All) | None => false,
         };
         if begins {
@@ -251,6 +202,18 @@ impl Run {
 
     fn tick(&mut self, now: Duration, out: &mut Vec<Command>) {
         match self.state {
+            State::Starting(until) if now >= until => {
+                out.push(Command::Late(Wait::Start));
+                self.end(now, End::Broken, Why::Broken, out);
+            }
+            State::In(Phase::Apply, until) if now >= until => {
+                out.push(Command::Late(Wait::Apply));
+                self.abort(now, Why::Broken, out);
+            }
+            State::In(Phase::Restore, until) if now >= until => {
+                out.push(Command::Late(Wait::Restore));
+                self.enter_next(now, Phase::Restore, out);
+            }
             State::In(phase, until) if now >= until => self.phase_over(now, phase, out),
             State::Judging(until) if now >= until => {
                 self.end(now, End::Unsampled, Why::Broken, out);
@@ -266,8 +229,13 @@ impl Run {
                 }
             }
             State::Ending { end, until, killed } if now >= until => {
-                if killed || !self.command {
+                if self.parting {
+                    out.push(Command::Late(Wait::PutDown));
                     self.leave(end, out);
+                } else if killed || !self.command {
+                    // Whoever else was to end did not: it is left to itself.
+                    (self.load, self.command) = (false, false);
+                    self.settle(now, out);
                 } else {
                     let until = now.saturating_add(GRACE);
                     self.state = State::Ending { end, until, killed: true };
@@ -275,6 +243,7 @@ impl Run {
                 }
             }
             State::In(_, until)
+            | State::Starting(until)
             | State::Judging(until)
             | State::Between { until, .. }
             | State::Ending { until, .. } => out.push(Command::Wake(until)),
@@ -329,13 +298,15 @@ impl Run {
             return;
         }
         match self.state {
-            State::In(Phase::Warmup | Phase::Baseline, _) | State::Judging(_) if !well => {
+            State::In(Phase::Warmup | Phase::Baseline | Phase::Apply, _) | State::Judging(_) if !well => {
                 self.end(now, End::CommandFailed, Why::End, out);
             }
+            // What is being changed or put back is waited for.
+            State::In(Phase::Apply | Phase::Restore, _) => {}
             State::In(phase, _) => self.phase_over(now, phase, out),
             State::Between { after, .. } => self.after(now, after, out),
-            State::Ending { .. } => self.settle(out),
-            State::New | State::Judging(_) | State::Done => {}
+            State::Ending { .. } => self.settle(now, out),
+            State::New | State::Starting(_) | State::Judging(_) | State::Done => {}
         }
     }
 
@@ -363,16 +334,21 @@ impl Run {
             out.push(Command::StopCommand);
         }
         out.push(Command::Wake(until));
-        self.settle(out);
+        self.settle(now, out);
     }
 
-    /// Ends if there is nothing left to wait for.
-    fn settle(&mut self, out: &mut Vec<Command>) {
-        if let State::Ending { end, .. } = self.state
-            && !self.load
-            && !self.command
-        {
+    /// Ends if there is nothing left to wait for; services end when nobody needs them any more.
+    fn settle(&mut self, now: Duration, out: &mut Vec<Command>) {
+        let State::Ending { end, killed, .. } = self.state else { return };
+        if self.load || self.command {
+            return;
+        }
+        if !self.services {
             self.leave(end, out);
+        } else if !std::mem::replace(&mut self.parting, true) {
+            let until = now.saturating_add(self.setup.services.put_down);
+            self.state = State::Ending { end, until, killed };
+            out.extend([Command::PutDown, Command::Wake(until)]);
         }
     }
 

@@ -3,12 +3,18 @@
 use crate::control::Refusal;
 use crate::decision::Protocol;
 use crate::model::{Experiment, FaultRule, Phase};
+use crate::supervise::Failure;
 use crate::telemetry::{Event, Stamped};
 use crate::units::Name;
+use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
+
+/// What comes later.
+pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What a run is carried out on.
 pub trait Stage: Send + Sync + 'static {
@@ -37,8 +43,31 @@ pub trait Stage: Send + Sync + 'static {
     }
     /// How an expectation came out, for the metrics.
     fn met(&self, _expectation: &Name, _met: Option<bool>) {}
-    /// The run is over: listeners close, the journal is finished. It may block.
-    fn close(&self) {}
+    /// Brings all services up.
+    fn bring_up(&self) -> Answer<Result<(), Failure>> {
+        Box::pin(async { Ok(()) })
+    }
+    /// Answers when what was asked of services so far is done; with what could not be.
+    fn settled(&self) -> Answer<Vec<Failure>> {
+        Box::pin(async { Vec::new() })
+    }
+    /// Takes back what was done to services and ends them; the answer is what could not be.
+    fn put_down(&self) -> Answer<Vec<Failure>> {
+        Box::pin(async { Vec::new() })
+    }
+    /// What every process of this run has in its environment, if they must be found again.
+    fn marker(&self) -> Option<(String, String)> {
+        None
+    }
+    /// A process that leads a group was started for this run.
+    fn child(&self, _pid: u32) {}
+    /// The run is over: listeners close, the journal is finished, what was started is ended. It may block.
+    ///
+    /// # Errors
+    /// A sentence for the user, if something could not be put back.
+    fn close(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// The user asks to stop.

@@ -4,6 +4,28 @@
 //! of its own. What must be undone is in the ledger, on disk, before it is done. Knows nothing of experiments, phases or edges, and
 //! never changes the environment of its own process.
 
+mod actor;
+mod child;
+mod duty;
+mod entries;
+mod env;
+pub(crate) mod group;
+pub mod hook;
+pub mod keeper;
+pub mod ledger;
+mod machine;
+mod marker;
 mod order;
+mod output;
+mod ready;
+pub mod restore;
+#[cfg(test)]
+mod testing;
+mod turn;
 
+pub use actor::{ServiceStatus, start};
+pub use entries::Debt;
+pub use ledger::Ledger;
+pub use machine::State as ServiceState;
 pub use order::{Failure, Hit, Order, Pace, Plan, Supervisor, Watch};
+pub use restore::{Restored, Unpayable, restore};

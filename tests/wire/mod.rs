@@ -7,6 +7,7 @@ mod drain;
 mod faults;
 mod limits;
 mod requests;
+mod reroute;
 mod responses;
 mod tcp;
 mod upgrades;

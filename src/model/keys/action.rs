@@ -1,4 +1,4 @@
-//! What a fault does: the tables of `latency`, `hang`, `drop` and `respond`, and the laws that durations follow.
+//! What a fault does: the tables of `latency`, `hang`, `drop`, `respond` and `reroute`, and the laws that durations follow.
 
 use super::words::*;
 use super::{Family, Key, Kind, Shape, key};
@@ -236,4 +236,19 @@ pub(super) static RESPOND: Shape = Shape {
     family: None,
     later: &["grpc_status"],
     instead: &[("code", "status"), ("header", "headers")],
+};
+
+pub(super) static REROUTE: Shape = Shape {
+    name: "reroute",
+    doc: "Another upstream answers; what it answers is judged like every answer.",
+    keys: &[key(
+        "upstream",
+        Kind::Many(&Kind::Word(&UPSTREAM)),
+        r#""http://127.0.0.1:4001""#,
+        "Where instead; it speaks what the edge speaks, several take turns. Connections that are open stay where they are.",
+    )
+    .required()],
+    family: None,
+    later: &[],
+    instead: &[("to", "upstream"), ("url", "upstream"), ("host", "upstream"), ("target", "upstream")],
 };

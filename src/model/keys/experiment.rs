@@ -79,7 +79,7 @@ pub(crate) static RUN: Shape = Shape {
         key("warmup", Kind::Word(&DURATION), r#""5s""#, "Traffic before anything is measured.").default(r#""0s""#),
         key(
             "time_scale",
-            Kind::Number(0.001, 1000.0),
+            Kind::Number(0.0001, 1000.0),
             "0.1",
             "Real time is the file's time multiplied by this. Scales phases and schedules, not latencies and timeouts.",
         )

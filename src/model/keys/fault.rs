@@ -1,6 +1,6 @@
 //! `[[fault]]`: where, who, when and what.
 
-use super::action::{DROP, HANG, HOW, HOW_LATER, LATENCY, RESPOND};
+use super::action::{DROP, HANG, HOW, HOW_LATER, LATENCY, REROUTE, RESPOND};
 use super::deed::{ENV, HOOK, PROCESS};
 use super::process::SINCE;
 use super::words::*;
@@ -9,7 +9,7 @@ use super::{Kind, Shape, key};
 /// A fault.
 pub(crate) static FAULT: Shape = Shape {
     name: "[[fault]]",
-    doc: "A named rule: where, who, when and what. At least one of `latency`, `hang`, `drop` and `respond` on \
+    doc: "A named rule: where, who, when and what. At least one of `latency`, `hang`, `drop`, `respond` and `reroute` on \
           an `edge`, or of `env`, `process` and `hook` on a `service`.",
     keys: &[
         key(
@@ -110,6 +110,12 @@ pub(crate) static FAULT: Shape = Shape {
             "What: answer in the upstream's place.",
         ),
         key(
+            "reroute",
+            Kind::Table(&REROUTE),
+            r#"{ upstream = "http://127.0.0.1:4001" }"#,
+            "What: go to another upstream, such as the old version or the instance that has drifted.",
+        ),
+        key(
             "env",
             Kind::Table(&ENV),
             r#"{ set = { PROVIDER_TIMEOUT_MS = "500" }, unset = ["FORCE_ENVIRONMENT"] }"#,
@@ -137,7 +143,6 @@ pub(crate) static FAULT: Shape = Shape {
         "endless",
         "corrupt",
         "rewrite",
-        "reroute",
         "duplicate",
         "stale",
         "freeze",
@@ -154,6 +159,8 @@ pub(crate) static FAULT: Shape = Shape {
         ("error", "respond"),
         ("status", "respond"),
         ("fail", "respond"),
+        ("redirect", "reroute"),
+        ("upstream", "reroute"),
         ("timeout", "hang"),
         ("blackhole", "drop"),
         ("reset", "drop"),
