@@ -3,7 +3,8 @@
 use brownout::decision::Protocol;
 use brownout::fault::{Drop, DropAt, Fault, How};
 use brownout::model::{
-    FaultSource, Loaded, Overrides, Ramp, Sticky, Ttl, parse, parse_fault, reference, schema,
+    Ask, Deed, EnvApply, FaultSource, Loaded, On, Overrides, ProcessWhat, Ramp, Ready, ReadyCheck, Restart,
+    RestartWhen, SinceMoment, Sticky, Ttl, parse, parse_fault, parse_fault_on, reference, schema,
 };
 use brownout::problem::Problems;
 use proptest::prelude::*;
@@ -207,8 +208,15 @@ fn the_schema_accepts_what_the_reader_accepts() {
 
 #[test]
 fn the_schema_refuses_unknown_keys_wherever_they_are() {
+    let edges = refused_by_the_schema("tests/golden/accepted/full.toml");
+    let services = refused_by_the_schema("tests/golden/accepted/services.toml");
+    assert!(edges > 20 && services > 25, "{edges}, {services}");
+}
+
+/// How many tables of a file cannot have an unknown key.
+fn refused_by_the_schema(file: &str) -> usize {
     let schema = schema();
-    let whole = as_json(Path::new("tests/golden/accepted/full.toml"));
+    let whole = as_json(Path::new(file));
     let mut refused = 0;
     let mut paths = vec![String::new()];
     while let Some(path) = paths.pop() {
@@ -217,8 +225,10 @@ fn the_schema_refuses_unknown_keys_wherever_they_are() {
             Value::Array(list) => paths.extend((0..list.len()).map(|n| format!("{path}/{n}"))),
             Value::Object(map) => {
                 paths.extend(map.keys().map(|key| format!("{path}/{key}")));
-                // Header fields and query parameters are the user's own.
-                if !path.ends_with("/headers") && !path.ends_with("/query") {
+                // Header fields, query parameters, variables and paths into JSON are the user's own.
+                let variables = path.ends_with("/env") && !path.starts_with("/fault");
+                let own = ["/headers", "/query", "/set", "/json"].iter().any(|key| path.ends_with(key));
+                if !own && !variables {
                     let mut spoilt = whole.clone();
                     spoilt.pointer_mut(&path).unwrap()["zebra"] = json!("1s");
                     assert!(validate(&schema, &schema, &spoilt, "").is_err(), "{path}");
@@ -228,7 +238,7 @@ fn the_schema_refuses_unknown_keys_wherever_they_are() {
             _ => {}
         }
     }
-    assert!(refused > 20, "{refused}");
+    refused
 }
 
 #[test]
@@ -279,6 +289,153 @@ fn a_whole_experiment_reads_as_it_is_written() {
     assert_eq!(x.expects[0].line, 101);
     assert_eq!(x.expects[1].name.as_str(), "db: error_rate");
     assert_eq!(x.source.sha256.len(), 64);
+}
+
+#[test]
+fn services_and_what_is_done_to_them_read_as_they_are_written() {
+    let Loaded { experiment: x, warnings } =
+        parse_file(Path::new("tests/golden/accepted/services.toml"), &Overrides::default()).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+    let seconds = Duration::from_secs;
+    let [db, api, cluster] = x.services.as_slice() else { panic!() };
+    assert_eq!((db.restart, db.grace, db.after.len()), (Restart::default(), seconds(10), 0));
+    assert!(db.is_ours() && api.is_ours() && !cluster.is_ours());
+    let port = db.command[2].clone();
+    assert!(port.parse::<u16>().unwrap() > 0);
+    let Some(Ready { check: ReadyCheck::Tcp(at), within }) = &db.ready else { panic!() };
+    assert_eq!((at.as_str(), *within), (format!("127.0.0.1:{port}").as_str(), seconds(20)));
+    assert_eq!(x.edges[2].upstreams[0].port.to_string(), port);
+    assert_eq!(api.cwd.as_deref(), Some(Path::new("../api")));
+    assert_eq!((api.after.as_slice(), api.clean_env, api.user.as_deref()), (&[0][..], true, Some("nobody")));
+    assert_eq!(api.env[1], ("PROVIDER_URL".to_owned(), "${edge.provider}".to_owned()));
+    assert_eq!(api.env[2].1, x.edges[0].upstreams[0].port.to_string());
+    assert_ne!(api.env[2].1, port);
+    let when = RestartWhen::Always;
+    let restart = Restart { when, delay: seconds(2), backoff: 2.0, max_delay: seconds(40) };
+    assert_eq!((api.restart, api.show_env.as_slice()), (restart, &["ENVIRONMENT".to_owned()][..]));
+    assert_eq!(x.expected_env(1), [("ENVIRONMENT", "production")]);
+
+    let [drift, pause, again, hook, slow] = x.faults.as_slice() else { panic!() };
+    let [Deed::Env(swap), Deed::Process(killed)] = drift.deeds.as_slice() else { panic!() };
+    assert_eq!((swap.apply, swap.restarts, swap.unset.len()), (EnvApply::NextRestart, Some(1), 1));
+    assert_eq!(swap.set, [("ENVIRONMENT".to_owned(), "development".to_owned())]);
+    let kill = ProcessWhat::Kill(nix::sys::signal::Signal::SIGKILL);
+    assert_eq!((killed.what, killed.down, killed.times), (kill, Some(seconds(960)), Some(3)));
+    let schedule = drift.when.schedule.as_ref().unwrap();
+    assert_eq!((schedule.every, schedule.lasts), (Some(seconds(20)), None));
+    assert!(drift.edges.is_empty() && drift.actions.is_empty());
+    assert_eq!((pause.services.len(), pause.when.at.len()), (2, 2));
+    let since = again.when.schedule.as_ref().unwrap().since.as_ref().unwrap();
+    assert_eq!((since.service.as_str(), since.moment), ("api", SinceMoment::Ready));
+    let [Deed::Hook(hooked)] = hook.deeds.as_slice() else { panic!() };
+    assert_eq!((hooked.apply[2].as_str(), hooked.within), ("${edge.web}", seconds(30)));
+    assert_eq!((slow.edges.len(), slow.services.len(), slow.deeds.len()), (1, 0, 0));
+}
+
+#[test]
+fn expectations_on_services_and_probes_read_as_they_are_written() {
+    let x = parse_file(Path::new("tests/golden/accepted/services.toml"), &Overrides::default())
+        .unwrap()
+        .experiment;
+    let seconds = Duration::from_secs;
+    let names: Vec<&str> = x.expects.iter().map(|one| one.name.as_str()).collect();
+    let url = format!("GET 127.0.0.1:{}/x", x.services[1].env[2].1);
+    assert_eq!(
+        names,
+        [
+            "api: up, restarts, downtime, crash_rate, env.ENVIRONMENT",
+            "playground stays closed",
+            "web: GET /.env",
+            &url,
+            "tcp ${edge.db}",
+            "command is-closed.sh"
+        ]
+    );
+    let On::Service { service: 1, checks } = &x.expects[0].on else { panic!() };
+    assert_eq!((checks.len(), checks[3].limit.limit), (5, 0.01 / 3600.0));
+    let On::Probe(probe) = &x.expects[1].on else { panic!() };
+    let Ask::Http(ask) = &probe.ask else { panic!() };
+    assert_eq!((ask.edge, ask.url.as_str(), ask.method.as_str()), (Some(0), "/graphql", "POST"));
+    assert_eq!((ask.status.len(), ask.headers.len(), ask.text.is_some()), (2, 1, true));
+    assert_eq!(ask.json, [("$.mode".to_owned(), json!("production")), ("$.n[0]".to_owned(), json!(5))]);
+    assert_eq!((probe.every, probe.max_exposure), (seconds(2), seconds(300)));
+    assert!(probe.tolerate_unreachable && x.expects[1].phases.len() == 2);
+    let On::Probe(usual) = &x.expects[2].on else { panic!() };
+    assert_eq!((usual.every, usual.timeout, usual.max_exposure), (seconds(1), seconds(2), Duration::ZERO));
+    assert!(matches!(&x.expects[4].on, On::Probe(probe) if matches!(&probe.ask, Ask::Tcp(_))));
+    assert!(!x.expects[5].baseline && !usual.tolerate_unreachable);
+}
+
+#[test]
+fn a_port_keeps_its_number_when_the_file_is_read_again() {
+    let overrides = Overrides::default();
+    let ports = || -> Vec<u16> {
+        let path = Path::new("tests/golden/accepted/services.toml");
+        let x = parse_file(path, &overrides).unwrap().experiment;
+        x.edges.iter().map(|edge| edge.upstreams[0].port).collect()
+    };
+    assert_eq!(ports(), ports());
+}
+
+#[test]
+fn another_upstream_takes_the_place_of_a_service() {
+    let overrides = Overrides {
+        upstream: vec![(Some("web".into()), "http://127.0.0.1:5".into())],
+        set: vec![("service.api.grace".into(), "7s".into())],
+        ..Overrides::default()
+    };
+    let x = parse_file(Path::new("tests/golden/accepted/services.toml"), &overrides).unwrap().experiment;
+    assert_eq!(x.services[1].grace, Duration::from_secs(7));
+    assert!(!x.services[1].is_ours() && x.services[0].is_ours());
+    let reason = x.services[1].skipped.as_deref().unwrap();
+    assert!(reason.contains("--upstream") && reason.contains("`web`"), "{reason}");
+}
+
+#[test]
+fn a_fault_by_hand_may_be_on_a_service_but_runs_no_commands() {
+    let overrides = Overrides::default();
+    let x = parse_file(Path::new("tests/golden/accepted/services.toml"), &overrides).unwrap().experiment;
+    let edges = [("web".to_owned(), Protocol::Http)];
+    let kill = json!({ "name": "x", "service": "api", "process": { "kill": "TERM" }, "ttl": "1m" });
+    let (rule, _) = parse_fault_on(FaultSource::Json(&kill), &edges, &x.services).unwrap();
+    assert_eq!((rule.services.len(), rule.deeds.len()), (1, 1));
+    let hook = json!({ "name": "x", "service": "api", "hook": { "apply": ["a"], "undo": ["b"] } });
+    let external = json!({ "name": "x", "service": "cluster", "process": { "restart": true } });
+    for (fault, services, title) in [
+        (kill, &[][..], "there is no service `api`"),
+        (hook, &x.services, "a fault that is armed by hand runs no commands"),
+        (external, &x.services, "`process` cannot be done to service `cluster`"),
+    ] {
+        let problems = parse_fault_on(FaultSource::Json(&fault), &edges, services).unwrap_err();
+        let titles: Vec<&str> = problems.errors().map(|p| p.title.as_str()).collect();
+        assert_eq!(titles, [title]);
+    }
+}
+
+#[test]
+fn what_is_in_effect_shows_no_value_of_a_variable() {
+    let text = fs::read_to_string("tests/golden/accepted/services.toml").unwrap();
+    let text = text.replace("\"${edge.provider}\"", "\"s3cret\"").replace("\"-p\"", "\"s3cret\"");
+    assert_eq!(text.matches("s3cret").count(), 2);
+    let x = parse(&text, Path::new("x.toml"), &Overrides::default()).unwrap().experiment;
+    let lines = x.in_effect().join("\n");
+    assert!(!lines.contains("s3cret"), "{lines}");
+    for line in [
+        "service.db.command: \"postgres\", and 2 arguments",
+        "service.db.grace = \"10s\"",
+        "service.db.restart = \"never\"",
+        "service.db.user: the user of Brownout",
+        "service.api.env = { ENVIRONMENT = \"production\", PROVIDER_URL = (hidden), PORT = (hidden) }",
+        "service.api.after = [\"db\"]",
+        "service.api.ready: by http, within = \"5s\"",
+        "service.api.restart.max_delay = \"40s\"",
+        "service.cluster.command: none, it is external",
+        "fault.\"drift\".env: apply = \"next_restart\", restarts = 1",
+        "fault.\"drift\".process: kill = \"KILL\", down = \"16m\", times = 3",
+        "fault.\"hook\".hook: within = \"30s\"",
+    ] {
+        assert!(lines.lines().any(|other| other == line), "{line}\n{lines}");
+    }
 }
 
 #[test]
@@ -428,7 +585,7 @@ proptest! {
 
     #[test]
     fn spoilt_files_never_break_the_reader(
-        which in 0..6usize,
+        which in 0..8usize,
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4u8), 1..6),
     ) {
         let all = accepted();
@@ -448,7 +605,9 @@ proptest! {
 
     #[test]
     fn spoilt_lines_never_break_the_reader(lines in prop::collection::vec(any::<prop::sample::Index>(), 1..40)) {
-        let whole = fs::read_to_string("tests/golden/accepted/full.toml").unwrap();
+        let whole = ["full", "services"]
+            .map(|name| fs::read_to_string(format!("tests/golden/accepted/{name}.toml")).unwrap())
+            .join("\n");
         let all: Vec<&str> = whole.lines().collect();
         let text: Vec<&str> = lines.iter().map(|n| all[n.index(all.len())]).collect();
         is_sound(parse(&text.join("\n"), Path::new("x.toml"), &Overrides::default()));

@@ -5,5 +5,6 @@ mod check;
 mod http1_differential;
 mod layers;
 mod report;
+mod restore;
 mod support;
 mod wire;

@@ -91,9 +91,30 @@ fn show(
         }
     }
     if format == Format::Json {
-        writeln!(out, "{:#}", json!({ "seed": seed, "edges": all }))?;
+        let services: Vec<_> = on_services(experiment)
+            .map(|(fault, services, does)| json!({ "fault": fault, "services": services, "does": does }))
+            .collect();
+        writeln!(out, "{:#}", json!({ "seed": seed, "edges": all, "services": services }))?;
+        return Ok(());
+    }
+    for (fault, services, does) in on_services(experiment) {
+        let services: Vec<String> = services.iter().map(|name| format!("`{name}`")).collect();
+        writeln!(
+            out,
+            "`{fault}` does {} to {}: it strikes no request",
+            does.join(" and "),
+            services.join(", ")
+        )?;
     }
     Ok(())
+}
+
+/// The faults that are on services: each with their names, and what it does to them.
+fn on_services(experiment: &Experiment) -> impl Iterator<Item = (&str, Vec<&str>, Vec<&'static str>)> {
+    experiment.faults.iter().filter(|rule| rule.armed && !rule.deeds.is_empty()).map(|rule| {
+        let services = rule.services.iter().map(crate::units::Name::as_str).collect();
+        (rule.name.as_str(), services, rule.deeds.iter().map(crate::model::Deed::action).collect())
+    })
 }
 
 /// The faults of an edge as they are this long after the fault phase began.

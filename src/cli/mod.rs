@@ -16,6 +16,7 @@ pub mod schema;
 pub mod serve;
 mod signals;
 pub mod stage;
+mod supervision;
 #[cfg(test)]
 mod tests;
 

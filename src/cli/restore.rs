@@ -65,7 +65,8 @@ pub(super) fn first(state: &Path) -> Result<(), u8> {
     for failure in failures {
         let _ = fail(failure.exit, &failure.text);
     }
-    let state = state.display();
+    let state = state.to_string_lossy();
+    let state = shlex::try_quote(&state).unwrap_or_default();
     let text = format!(
         "nothing was started, because the above was not put back: do it by hand, then `brownout restore --state {state} \
          --forget`"

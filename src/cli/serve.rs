@@ -12,6 +12,7 @@ use crate::model::{Experiment, FaultRule, Guardrail, Ttl};
 use crate::report::Exit;
 use crate::run::guard::Guards;
 use crate::run::{Stage, Stop};
+use crate::supervise::Failure;
 use crate::telemetry::Event;
 use anstream::eprintln;
 use notify::RecursiveMode;
@@ -88,39 +89,73 @@ pub(super) fn live(
         },
     };
     let seed = seed.or(experiment.seed).unwrap_or_else(super::run::draw);
-    let name = Some(&experiment.name);
     let hosts = live.admin_host.clone();
     if let Err(code) = super::restore::first(&live.state) {
         return code;
     }
-    let (edges, faults, state) = (&experiment.edges, &experiment.faults, &live.state);
-    let standing = match stage::stand(edges, faults, name, seed, admin, hosts, state) {
+    let standing = match stage::stand(experiment, seed, admin, hosts, &live.state) {
         Ok(standing) => standing,
         Err(error) => return fail(error.exit.code(), &error.text),
     };
-    for rule in experiment.faults.iter().filter(|rule| rule.armed) {
-        if let Err(refusal) = standing.control.arm(rule.clone(), Owner::File, lives(rule), 1.0) {
-            let _ = standing.close();
-            return fail(USAGE, &format!("fault `{}` cannot be armed: {refusal}", rule.name));
-        }
-    }
-    if !live.quiet {
-        hello(&standing, seed, &lives, &experiment.faults);
+    if let Err(error) = standing.supervise(experiment) {
+        let _ = standing.close();
+        return fail(error.exit.code(), &error.text);
     }
     let standing = std::sync::Arc::new(standing);
     in_runtime(async {
         let mut stops = signals::stops()?;
-        attend(&standing, live, experiment.guardrails.clone(), &lives, file, &mut stops).await?;
+        let mut code = 0;
+        match up(&standing, experiment, &lives, &mut stops).await {
+            Ok(true) => {
+                if !live.quiet {
+                    hello(&standing, seed, &lives, &experiment.faults);
+                }
+                attend(&standing, live, experiment.guardrails.clone(), &lives, file, &mut stops).await?;
+            }
+            Ok(false) => {}
+            Err(failed) => code = fail(failed.exit, &failed.text),
+        }
+        let down = standing.put_down();
+        tokio::select! {
+            failures = down => for failure in failures {
+                code = fail(failure.exit, &failure.text);
+            },
+            // a second signal does not wait for anybody; the keeper puts back what is left
+            stop = stops.recv() => std::process::exit(if stop == Some(Stop::Interrupt) { 130 } else { 143 }),
+        }
         let closing = standing.clone();
         tokio::select! {
             closed = tokio::task::spawn_blocking(move || closing.close()) => Ok(match closed {
                 Ok(Err(text)) => fail(Exit::NotRestored.code(), &text),
-                _ => 0,
+                _ => code,
             }),
             // a second signal does not wait for anybody
             stop = stops.recv() => std::process::exit(if stop == Some(Stop::Interrupt) { 130 } else { 143 }),
         }
     })
+}
+
+/// Brings the services up, and arms the faults; `false` if it is told to stop meanwhile.
+async fn up(
+    standing: &Standing,
+    experiment: &Experiment,
+    lives: &impl Fn(&FaultRule) -> Option<Duration>,
+    stops: &mut mpsc::Receiver<Stop>,
+) -> Result<bool, Failure> {
+    tokio::select! {
+        up = standing.bring_up() => up?,
+        _ = stops.recv() => return Ok(false),
+    }
+    for rule in experiment.faults.iter().filter(|rule| rule.armed && experiment.skips(rule).is_none()) {
+        let armed = standing
+            .filled(rule)
+            .and_then(|filled| standing.control.arm(filled, Owner::File, lives(rule), 1.0));
+        if let Err(refusal) = armed {
+            let text = format!("fault `{}` cannot be armed: {refusal}", rule.name);
+            return Err(Failure { exit: USAGE, text });
+        }
+    }
+    Ok(true)
 }
 
 fn hello(

@@ -3,17 +3,20 @@
 use super::owing::Owing;
 use super::run::{Admin, Setting, StartError};
 use super::signals;
+use super::supervision::Supervision;
 use crate::api::{self, AdminConfig, AdminHandle, AdminState};
 use crate::control::{Control, EdgeStatus, Owner, Refusal};
-use crate::model::{Edge, Experiment, FaultRule, FaultSource, Phase, Ttl, parse_fault};
+use crate::model::{Edge, Experiment, FaultRule, FaultSource, Phase, Service, Ttl, parse_fault_on};
 use crate::report::Exit;
 use crate::run::Stage;
-use crate::supervise::{Debt, Ledger};
+use crate::run::services;
+use crate::run::stage::{Answer, urls};
+use crate::supervise::{Debt, Failure, Ledger};
 use crate::telemetry::{Event, Journal, Stamped, Telemetry};
 use crate::units::Name;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 
@@ -47,7 +50,8 @@ pub struct Standing {
     handle: Mutex<Option<AdminHandle>>,
     journal: Mutex<Option<Journal>>,
     owing: Owing,
-    experiment: Option<Name>,
+    supervision: OnceLock<Supervision>,
+    experiment: Name,
     seed_of_run: u64,
 }
 
@@ -66,14 +70,13 @@ pub fn workers() -> usize {
 /// # Errors
 /// When an address is taken: exit code 5.
 pub fn stand(
-    edges: &[Edge],
-    rules: &[FaultRule],
-    experiment: Option<&Name>,
+    experiment: &Experiment,
     seed: u64,
     admin: Admin,
     hosts: Vec<String>,
     state_folder: &Path,
 ) -> Result<Standing, StartError> {
+    let Experiment { edges, faults: rules, services, .. } = experiment;
     let environment = |text: String| StartError { exit: Exit::Environment, text };
     let listen = match admin {
         Admin::None => None,
@@ -90,8 +93,11 @@ pub fn stand(
     let ttls: Vec<(String, Option<Ttl>)> =
         rules.iter().map(|rule| (rule.name.to_string(), rule.ttl)).collect();
     let state = Arc::new(AdminState {
-        experiment: Mutex::new(experiment.map(Name::to_string)),
-        parse_fault: Box::new(|table, edges| by_hand(&table, edges)),
+        experiment: Mutex::new(Some(experiment.name.to_string())),
+        parse_fault: {
+            let services = services.clone();
+            Box::new(move |table, edges| by_hand(&table, edges, &services))
+        },
         ttl_of: Box::new(move |name| ttls.iter().find(|(known, _)| known == name).and_then(|(_, ttl)| *ttl)),
     });
     let open = |listen: SocketAddr| {
@@ -116,7 +122,8 @@ pub fn stand(
         handle: Mutex::new(handle),
         journal: Mutex::new(None),
         owing: Owing::new(state_folder.to_owned()),
-        experiment: experiment.cloned(),
+        supervision: OnceLock::new(),
+        experiment: experiment.name.clone(),
         seed_of_run: seed,
         control,
         telemetry,
@@ -146,10 +153,7 @@ fn leads_to(edge: &Edge, address: SocketAddr) -> bool {
 /// # Errors
 /// When an address is taken or the journal cannot be written: exit code 5.
 pub fn bring_up(experiment: &Experiment, setting: &Setting) -> Result<Standing, StartError> {
-    let rules = &experiment.faults;
-    let name = Some(&experiment.name);
-    let state = &setting.state;
-    let standing = stand(&experiment.edges, rules, name, setting.seed, setting.admin, Vec::new(), state)?;
+    let standing = stand(experiment, setting.seed, setting.admin, Vec::new(), &setting.state)?;
     for guardrail in &experiment.guardrails {
         standing.telemetry.guardrail_known(&guardrail.name);
     }
@@ -161,9 +165,12 @@ pub fn bring_up(experiment: &Experiment, setting: &Setting) -> Result<Standing, 
         }
         Err(error) => Err(format!("the journal {} cannot be written: {error}", path.display())),
     };
-    if let Err(text) = opened {
+    let supervised = opened
+        .map_err(|text| StartError { exit: Exit::Environment, text })
+        .and_then(|()| standing.supervise(experiment));
+    if let Err(error) = supervised {
         let _ = standing.close();
-        return Err(StartError { exit: Exit::Environment, text });
+        return Err(error);
     }
     standing.listen_to_the_kill_switch(&setting.state);
     standing.telemetry.start_clock();
@@ -177,6 +184,35 @@ impl Standing {
     /// When the state folder cannot be written.
     pub fn ledger(&self) -> std::io::Result<Arc<Ledger>> {
         self.owing.ledger()
+    }
+
+    /// Gives the services of an experiment a supervisor, if it has any. None of them is started by this.
+    ///
+    /// # Errors
+    /// When the state folder cannot be written, or an edge that is named does not exist.
+    pub fn supervise(&self, experiment: &Experiment) -> Result<(), StartError> {
+        if !services::needs(experiment).any {
+            return Ok(());
+        }
+        let ledger = self.ledger().map_err(|error| StartError {
+            exit: Exit::Environment,
+            text: format!("the undo ledger cannot be written: {error}: take another folder with `--state`"),
+        })?;
+        let edges = urls(experiment, &self.edges());
+        let supervision = Supervision::new(experiment, edges, &self.control, &self.telemetry, ledger)?;
+        let _ = self.supervision.set(supervision);
+        Ok(())
+    }
+
+    /// A fault as it can be armed: what it says of edges is filled in.
+    ///
+    /// # Errors
+    /// When it names an edge that does not exist.
+    pub fn filled(&self, rule: &FaultRule) -> Result<FaultRule, Refusal> {
+        match self.supervision.get() {
+            Some(supervision) => supervision.filled(rule),
+            None => Ok(rule.clone()),
+        }
     }
 
     /// The user's command is about to be started.
@@ -226,7 +262,7 @@ impl Standing {
 
 impl Stage for Standing {
     fn arm(&self, rule: &FaultRule, life: Duration, scale: f64) -> Result<(), Refusal> {
-        self.control.arm(rule.clone(), Owner::Run, Some(life), scale)
+        self.control.arm(self.filled(rule)?, Owner::Run, Some(life), scale)
     }
 
     fn heal_all(&self, why: &'static str) {
@@ -235,9 +271,7 @@ impl Stage for Standing {
 
     fn enter(&self, phase: Phase) {
         self.control.enter(phase);
-        if let Some(name) = &self.experiment {
-            self.telemetry.phase_gauge(name, phase);
-        }
+        self.telemetry.phase_gauge(&self.experiment, phase);
     }
 
     fn publish(&self, event: Event) {
@@ -271,6 +305,27 @@ impl Stage for Standing {
         self.telemetry.expectation_met(expectation, met);
     }
 
+    fn bring_up(&self) -> Answer<Result<(), Failure>> {
+        match self.supervision.get().map(|supervision| supervision.supervisor.clone()) {
+            Some(supervisor) => Box::pin(async move { supervisor.bring_up().await }),
+            None => Box::pin(async { Ok(()) }),
+        }
+    }
+
+    fn settled(&self) -> Answer<Vec<Failure>> {
+        match self.supervision.get().map(|supervision| supervision.supervisor.clone()) {
+            Some(supervisor) => Box::pin(async move { supervisor.settle().await }),
+            None => Box::pin(async { Vec::new() }),
+        }
+    }
+
+    fn put_down(&self) -> Answer<Vec<Failure>> {
+        match self.supervision.get().map(|supervision| supervision.supervisor.clone()) {
+            Some(supervisor) => Box::pin(async move { supervisor.put_down().await }),
+            None => Box::pin(async { Vec::new() }),
+        }
+    }
+
     fn marker(&self) -> Option<(String, String)> {
         self.owing.opened().map(|ledger| {
             let (name, value) = ledger.marker();
@@ -300,11 +355,15 @@ impl Stage for Standing {
 }
 
 /// Reads a fault that is armed by hand.
-fn by_hand(table: &serde_json::Value, edges: &[EdgeStatus]) -> Result<(FaultRule, Option<Ttl>), String> {
+fn by_hand(
+    table: &serde_json::Value,
+    edges: &[EdgeStatus],
+    services: &[Service],
+) -> Result<(FaultRule, Option<Ttl>), String> {
     let known: Vec<(String, crate::decision::Protocol)> =
         edges.iter().map(|edge| (edge.name.clone(), edge.protocol)).collect();
-    let (rule, _) =
-        parse_fault(FaultSource::Json(table), &known).map_err(|problems| problems.render(false))?;
+    let (rule, _) = parse_fault_on(FaultSource::Json(table), &known, services)
+        .map_err(|problems| problems.render(false))?;
     let ttl = rule.ttl;
     Ok((rule, ttl))
 }

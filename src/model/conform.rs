@@ -281,6 +281,13 @@ fn wrong_type(node: &mut Node, kind: &'static Kind, at: At<'_>, problems: &mut P
         (Kind::Integer(..) | Kind::Number(..), Value::Text(text)) if text.trim().parse::<f64>().is_ok() => {
             Some(format!("write `{}`, without quotes", text.trim()))
         }
+        // What a process is given: `PORT = 4000`.
+        (Kind::Filled(word), Value::Integer(number)) if word.pattern.is_empty() => {
+            Some(format!("write it in quotes: `\"{number}\"`"))
+        }
+        (Kind::Filled(word), Value::Flag(flag)) if word.pattern.is_empty() => {
+            Some(format!("write it in quotes: `\"{flag}\"`"))
+        }
         (
             Kind::Word(word) | Kind::Filled(word),
             Value::Integer(_) | Value::Float(_) | Value::Flag(_) | Value::Date,

@@ -101,19 +101,14 @@ fn ground(table: &Reader<'_>, problems: &mut Problems) -> Option<Ground> {
     };
     let key = kinds.first().map_or(needs, |(_, key, _)| key);
     for wrong in misplaced.iter().filter(|wrong| table.has(wrong)) {
-        problems.push(match (*wrong, needs) {
-            ("edge" | "service", "edge" | "service") => Problem::error(format!(
-                "`{key}` is measured on {}",
-                if needs == "edge" { "an edge" } else { "a service" }
-            ))
-            .at(table.key_place(wrong))
-            .label(format!("not on a `{wrong}`"))
-            .help(format!("write `{needs} = \"NAME\"`")),
+        let problem = match (*wrong, needs) {
+            ("edge" | "service", "edge") => misplaced_metric(key, "an edge", "a service", needs),
+            ("edge" | "service", "service") => misplaced_metric(key, "a service", "an edge", needs),
             _ => Problem::error(format!("`{wrong}` has no meaning beside `{key}`"))
-                .at(table.key_place(wrong))
                 .label("says nothing here")
                 .help("take it out"),
-        });
+        };
+        problems.push(problem.at(table.key_place(wrong)));
         if *wrong != "include_injected" {
             return None;
         }
@@ -139,6 +134,12 @@ fn ground(table: &Reader<'_>, problems: &mut Problems) -> Option<Ground> {
         return None;
     }
     Some(ground)
+}
+
+fn misplaced_metric(key: &str, here: &str, there: &str, needs: &str) -> Problem {
+    Problem::error(format!("`{key}` is measured on {here}"))
+        .label(format!("not on {there}"))
+        .help(format!("write `{needs} = \"NAME\"`"))
 }
 
 /// The service and the checks on it.
@@ -200,17 +201,21 @@ fn supervised(
 }
 
 /// Refuses probes of one name: metrics and reports could not tell them apart.
-pub(crate) fn distinct(all: &[Option<Expectation>], problems: &mut Problems) {
-    let mut seen: Vec<&Name> = Vec::new();
-    for probe in all.iter().flatten().filter(|one| matches!(one.on, On::Probe(_))) {
-        if seen.contains(&&probe.name) {
-            problems.push(
-                Problem::error(format!("two probes are called `{}`", probe.name))
-                    .label(format!("the second is in line {}", probe.line))
+pub(crate) fn distinct(tables: &[Reader<'_>], all: &[Option<Expectation>], problems: &mut Problems) {
+    let mut seen: Vec<(&Name, &Reader<'_>)> = Vec::new();
+    for (table, expectation) in tables.iter().zip(all) {
+        let Some(Expectation { name, on: On::Probe(_), .. }) = expectation else { continue };
+        match seen.iter().find(|(other, _)| *other == name) {
+            // Names that are both written are compared elsewhere.
+            Some((_, first)) if !(table.has("name") && first.has("name")) => problems.push(
+                Problem::error(format!("two probes are called `{name}`"))
+                    .at(table.place)
+                    .label("reports could not tell them apart")
+                    .related(first.place, "the first")
                     .help("give each its own `name`"),
-            );
+            ),
+            _ => seen.push((name, table)),
         }
-        seen.push(&probe.name);
     }
 }
 

@@ -157,7 +157,7 @@ fn read(
         expect_tables.iter().map(|table| expect::expectation(table, &around, &run, problems)).collect();
     let guardrails: Vec<_> =
         guardrail_tables.iter().map(|table| expect::guardrail(table, &around, &run, problems)).collect();
-    expect::distinct(&expects, problems);
+    expect::distinct(&expect_tables, &expects, problems);
     let places = Places {
         baseline: top.inner("run").map_or(start, |table| table.place_of("baseline")),
         faults: fault_tables

@@ -339,6 +339,18 @@ impl Expectation {
 }
 
 impl super::Experiment {
+    /// Why a fault is not armed: every service it is about is not started.
+    #[must_use]
+    pub fn skips(&self, rule: &super::FaultRule) -> Option<&str> {
+        let reason = |name: &Name| {
+            let service = self.services.iter().find(|service| service.name == *name)?;
+            service.skipped.as_deref()
+        };
+        let mut reasons = rule.services.iter().map(reason);
+        let first = reasons.next()??;
+        reasons.all(|reason| reason.is_some()).then_some(first)
+    }
+
     /// Every name and value that an expectation on a service holds against its environment, in file order, once each.
     /// Journals tell which hold by their place in here, so that no value has to be written down.
     #[must_use]

@@ -18,20 +18,9 @@ pub(crate) fn read(
     problems: &mut Problems,
 ) -> Vec<Option<Service>> {
     let names: Vec<&str> = tables.iter().map(|table| table.written("name").unwrap_or_default()).collect();
-    let all: Vec<_> = tables.iter().map(|table| service(table, &names, folder, problems)).collect();
+    let all: Vec<_> = tables.iter().map(|table| service(table, (tables, &names), folder, problems)).collect();
     for (n, (table, service)) in tables.iter().zip(&all).enumerate() {
         let Some(service) = service else { continue };
-        for (other, node) in service.after.iter().zip(table.many("after")) {
-            let external = all.get(*other).and_then(Option::as_ref).is_some_and(|s| s.command.is_empty());
-            if external {
-                problems.push(
-                    Problem::error(format!("service `{}` is external", names.get(*other).unwrap_or(&"")))
-                        .at(node.place)
-                        .label("Brownout does not know when it is ready")
-                        .help("take it out here, or give it a `command`"),
-                );
-            }
-        }
         if let Some(way) = circle(n, &all).filter(|way| way.iter().min() == Some(&n)) {
             let words: Vec<String> =
                 way.iter().filter_map(|n| names.get(*n)).map(|name| format!("`{name}`")).collect();
@@ -84,16 +73,28 @@ fn circle(start: usize, all: &[Option<Service>]) -> Option<Vec<usize>> {
 
 fn service(
     table: &Reader<'_>,
-    names: &[&str],
+    (tables, names): (&[Reader<'_>], &[&str]),
     folder: Option<&Path>,
     problems: &mut Problems,
 ) -> Option<Service> {
     let written = table.has("command");
     let command = command(table, "command", problems);
-    if !written {
+    let mut after = Vec::new();
+    if is_external(table) {
         external(table, problems);
+    } else {
+        after = places("service", table.many("after"), names, problems);
     }
-    let after = places("service", table.many("after"), names, problems);
+    for (n, place) in &after {
+        if tables.get(*n).is_some_and(is_external) {
+            problems.push(
+                Problem::error(format!("service `{}` is external", names.get(*n).unwrap_or(&"")))
+                    .at(*place)
+                    .label("Brownout does not know when it is ready")
+                    .help("take it out here, or give it a `command`"),
+            );
+        }
+    }
     let ready = table.inner("ready").and_then(|inner| ready(&inner, problems));
     let restart = restart(table, problems);
     let name = table.parsed("name")?;
@@ -114,13 +115,14 @@ fn service(
     })
 }
 
+/// Whether it has no command, and was not meant to have one.
+fn is_external(table: &Reader<'_>) -> bool {
+    !table.has("command") && !table.misspelt("command")
+}
+
 /// What says something about a process of ours.
 fn external(table: &Reader<'_>, problems: &mut Problems) {
     let ours = ["cwd", "env", "clean_env", "show_env", "user", "grace", "after", "ready", "restart"];
-    // A misspelt command is one mistake.
-    if table.misspelt("command") {
-        return;
-    }
     for key in ours.into_iter().filter(|key| table.has(key)) {
         problems.push(
             Problem::error(format!("`{key}` has no meaning for an external service"))

@@ -18,10 +18,11 @@ impl Holes {
             return !self.lines.is_empty();
         };
         let absent = [
-            " is missing in ",
+            " is missing",
             "there is no ",
             "nothing bounds",
             "does nothing",
+            "changes nothing of the",
             "nothing is measured",
             " is empty",
         ];

@@ -153,7 +153,7 @@ fn faults(fold: &Fold, experiment: &Experiment, time: impl Fn(f64) -> f64 + Copy
         let edges = names(experiment, rule.edges.iter().copied());
         let on_edges = rule.actions.iter().map(|fault| fault.as_apply().action());
         let none = seen(rule).is_none_or(|fault| fault.hits == 0);
-        let skipped = skipped(experiment, rule).is_some();
+        let skipped = experiment.skips(rule).is_some();
         FaultResult {
             actions: on_edges.chain(rule.deeds.iter().map(Deed::action)).collect(),
             line: rule.line,
@@ -198,17 +198,6 @@ fn fault(
         delay_error_p99: seen.and_then(|fault| fault.delay_error_p99),
         line: 0,
     }
-}
-
-/// Why a fault has nothing to act on, if each of its services is skipped.
-pub(super) fn skipped<'e>(experiment: &'e Experiment, rule: &FaultRule) -> Option<&'e str> {
-    let why = |name: &Name| {
-        let service = experiment.services.iter().find(|service| service.name == *name)?;
-        service.skipped.as_deref()
-    };
-    let mut reasons = rule.services.iter().map(why);
-    let first = reasons.next()??;
-    reasons.all(|why| why.is_some()).then_some(first)
 }
 
 fn names(experiment: &Experiment, edges: impl Iterator<Item = usize>) -> Vec<String> {

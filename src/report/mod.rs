@@ -281,6 +281,15 @@ impl CheckResult {
         self.edge.as_deref().or(self.service.as_deref()).or(self.probe.as_deref()).unwrap_or_default()
     }
 
+    /// The key and what it is on, in a sentence. A probe goes by the name of its expectation, which is said anyway.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        match self.probe {
+            Some(_) => self.key.clone(),
+            None => format!("{} on `{}`", self.key, self.target()),
+        }
+    }
+
     /// A value of its unit, short. Crashes are counted by the hour.
     #[must_use]
     pub fn shown(&self, value: f64) -> String {

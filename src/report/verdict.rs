@@ -274,10 +274,9 @@ fn vacuities(
             "; no fault was armed (`baseline = false` skips this check)"
         };
         reasons.push(format!(
-            "`{}`: no sample for {} on `{}` in the {}: {why}{cure}",
+            "`{}`: no sample for {} in the {}: {why}{cure}",
             check.name,
-            check.key,
-            check.target(),
+            check.subject(),
             called(check.phase)
         ));
     }
@@ -294,7 +293,7 @@ fn vacuities(
         };
         reasons.push(format!("fault `{}` struck nothing: {why}", fault.name));
     }
-    let skipped = |rule| super::build::skipped(experiment, rule).is_some();
+    let skipped = |rule| experiment.skips(rule).is_some();
     if !experiment.faults.is_empty() && experiment.faults.iter().all(skipped) {
         reasons.push("every fault is on a service that was not started: nothing was injected".into());
     }
@@ -324,10 +323,9 @@ fn describe(check: &CheckResult) -> String {
     let observed = check.observed.map_or_else(String::new, |value| super::text::value(check, value));
     let limit = check.expected();
     format!(
-        "`{}`: {} on `{}` was {observed} in the {}, expected {limit}",
+        "`{}`: {} was {observed} in the {}, expected {limit}",
         check.name,
-        check.key,
-        check.target(),
+        check.subject(),
         called(check.phase)
     )
 }

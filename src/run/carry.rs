@@ -142,8 +142,11 @@ impl Driver<'_> {
     /// Arms the faults that have to be in force before the fault phase, or the others.
     fn arm(&self, life: Duration, early: bool, inputs: &mut VecDeque<Input>) {
         let scale = self.experiment.run.time_scale;
-        let due = |rule: &&FaultRule| rule.armed && is_early(rule) == early;
-        for rule in self.experiment.faults.iter().filter(due) {
+        let experiment = self.experiment;
+        let due = |rule: &&FaultRule| {
+            rule.armed && is_early(rule) == early && experiment.skips(rule).is_none()
+        };
+        for rule in experiment.faults.iter().filter(due) {
             if let Err(refusal) = self.stage.arm(rule, life, scale) {
                 let text = format!("fault `{}` could not be armed: {refusal}", rule.name);
                 inputs.push_back(self.trouble(Exit::Environment, text));

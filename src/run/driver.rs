@@ -153,6 +153,11 @@ impl Driver<'_> {
                 "guardrail `{name}` can never be breached: its `for` is as long as the fault phase"
             ));
         }
+        for rule in self.experiment.faults.iter().filter(|rule| rule.armed) {
+            if let Some(reason) = self.experiment.skips(rule) {
+                texts.push(format!("fault `{}` is skipped: {reason}", rule.name));
+            }
+        }
         for text in texts {
             self.stage.publish(Event::Warning { text });
         }

@@ -5,8 +5,8 @@
 use crate::model::{Experiment, Phase};
 use crate::report::Fold;
 use crate::report::figures::{clock, number, seconds, share};
-use crate::telemetry::{Event, Stamped, Window};
-use crate::units::Unit;
+use crate::telemetry::{Did, Event, ExitCause, Saw, Stamped, StartReason, Window};
+use crate::units::{Name, Unit};
 use std::collections::VecDeque;
 use std::io::Write;
 use std::time::Duration;
@@ -36,6 +36,8 @@ pub struct Progress {
     lengths: Vec<(Phase, Duration)>,
     recent: VecDeque<(f64, Window)>,
     active: Vec<String>,
+    /// Probes that see what must not be.
+    wrong: Vec<Name>,
     said: f64,
     drawn: bool,
 }
@@ -58,6 +60,7 @@ impl Progress {
             ],
             recent: VecDeque::new(),
             active: Vec::new(),
+            wrong: Vec::new(),
             said: 0.0,
             drawn: false,
         }
@@ -82,8 +85,10 @@ impl Progress {
             Event::Phase { phase: Phase::Idle } => None,
             Event::Phase { phase } => {
                 self.said = stamped.t;
-                let length = self.length(*phase);
-                Some(format!("{} for {}", phase.as_str(), clock(length.as_secs_f64())))
+                Some(match self.length(*phase) {
+                    Some(length) => format!("{} for {}", phase.as_str(), clock(length.as_secs_f64())),
+                    None => format!("{}: services are being changed", phase.as_str()),
+                })
             }
             Event::Armed { fault, .. } => {
                 self.active.push(fault.to_string());
@@ -107,17 +112,25 @@ impl Progress {
                 }
                 None
             }
-            Event::Service { .. }
-            | Event::Deed { .. }
-            | Event::Undone { .. }
-            | Event::Probe { .. }
+            Event::Service { service, incarnation, did } => lived(service, *incarnation, did),
+            Event::Deed { fault, service, done: false, text, .. } => {
+                Some(format!("not done: {fault} on {service}: {text}"))
+            }
+            Event::Undone { fault, service, done: true, .. } => {
+                Some(format!("put back: {service} ({fault})"))
+            }
+            Event::Undone { fault, service, text, .. } => {
+                Some(format!("error: {service} could not be put back ({fault}): {text}"))
+            }
+            Event::Probe { probe, saw, text, .. } => self.probe(probe, *saw, text.as_deref()),
+            Event::Deed { .. }
             | Event::Command { .. }
             | Event::Load { .. }
             | Event::Struck { .. }
             | Event::Unwritten { .. }
             | Event::Finished => None,
         };
-        let weighty = matches!(stamped.event, Event::Trouble { .. });
+        let weighty = matches!(stamped.event, Event::Trouble { .. } | Event::Undone { done: false, .. });
         if let Some(text) = text
             && (weighty || self.kind != Kind::Quiet)
         {
@@ -154,16 +167,37 @@ impl Progress {
         }
     }
 
-    fn length(&self, phase: Phase) -> Duration {
-        self.lengths.iter().find(|(other, _)| *other == phase).map_or(Duration::ZERO, |(_, length)| *length)
+    /// How long a phase is to be; `None`: as long as it takes.
+    fn length(&self, phase: Phase) -> Option<Duration> {
+        self.lengths.iter().find(|(other, _)| *other == phase).map(|(_, length)| *length)
+    }
+
+    /// Only that it turned, not each answer.
+    fn probe(&mut self, probe: &Name, saw: Saw, text: Option<&str>) -> Option<String> {
+        let known = self.wrong.iter().position(|wrong| wrong == probe);
+        match (saw, known) {
+            (Saw::Wrong, None) => {
+                self.wrong.push(probe.clone());
+                Some(format!("wrong: {probe}: {}", text.unwrap_or("not what must be")))
+            }
+            (Saw::Right, Some(place)) => {
+                self.wrong.remove(place);
+                Some(format!("right again: {probe}"))
+            }
+            _ => None,
+        }
     }
 
     /// Where the run stands, in a line; `None` outside its phases.
     fn line(&self, now: f64, fold: &Fold) -> Option<String> {
         let (phase, from, _) = fold.phases.last().filter(|(_, _, to)| to.is_none())?;
-        let length = self.length(*phase).as_secs_f64();
-        let elapsed = ((now - from) / self.scale).clamp(0.0, length);
-        let mut line = format!("{} {}/{}", phase.as_str(), clock(elapsed.floor()), clock(length));
+        let elapsed = ((now - from) / self.scale).max(0.0);
+        let mut line = match self.length(*phase).map(|length| length.as_secs_f64()) {
+            Some(length) => {
+                format!("{} {}/{}", phase.as_str(), clock(elapsed.min(length).floor()), clock(length))
+            }
+            None => format!("{} {}", phase.as_str(), clock(elapsed.floor())),
+        };
         for (place, name) in self.edges.iter().enumerate() {
             line.push_str(&self.edge(place, name, now - from));
         }
@@ -189,6 +223,46 @@ impl Progress {
             sum.durations.quantile(0.95).map_or_else(String::new, |value| format!(" p95 {}", seconds(value)));
         format!("  {name} {rate} {success}{p95}")
     }
+}
+
+/// What is worth a line of a service's life.
+fn lived(service: &Name, incarnation: u32, did: &Did) -> Option<String> {
+    let text = match did {
+        Did::Started { reason, env, .. } => {
+            let why = match reason {
+                StartReason::First => "",
+                StartReason::Crash => " again",
+                StartReason::Fault => " again after a fault",
+                StartReason::Swap => " to change its environment",
+            };
+            let changed: Vec<_> = env.iter().filter(|var| var.changed).map(|var| var.name.as_str()).collect();
+            let changed = if changed.is_empty() {
+                String::new()
+            } else {
+                format!(" with another {}", changed.join(", "))
+            };
+            format!("started{why}{changed}")
+        }
+        Did::Ready { after } => format!("ready after {}", seconds(*after)),
+        Did::NotReady { text } => format!("not ready: {text}"),
+        Did::NotStarted { text } => format!("could not be started: {text}"),
+        Did::Exited { cause: ExitCause::End, .. } => "stopped".to_owned(),
+        Did::Exited { cause: ExitCause::Swap, .. } => "stopped to change its environment".to_owned(),
+        Did::Exited { code, signal, cause } => {
+            let how = match (code, signal) {
+                (Some(code), _) => format!("exit code {code}"),
+                (None, Some(signal)) => signal.clone(),
+                (None, None) => "nobody knows how".to_owned(),
+            };
+            let why = if *cause == ExitCause::Fault { ", by a fault" } else { "" };
+            format!("ended ({how}{why})")
+        }
+        Did::Paused => "paused".to_owned(),
+        Did::Resumed => "goes on".to_owned(),
+        Did::Log { .. } | Did::Unwritten { .. } => return None,
+    };
+    let number = if incarnation > 1 { format!(" #{incarnation}") } else { String::new() };
+    Some(format!("{service}{number}: {text}"))
 }
 
 #[cfg(test)]
@@ -231,6 +305,58 @@ mod tests {
             captured.text(),
             "      0s  baseline for 20s\n     10s  baseline 10s/20s  checkout 40/s 90% p95 20.1ms  provider 0/s –\n     \
              20s  fault for 1m\n     20s  armed: provider is slow\n"
+        );
+    }
+
+    #[test]
+    fn services_and_probes_have_a_line_when_something_changes() {
+        use crate::telemetry::EnvShown;
+        let captured = Captured::default();
+        let mut progress = Progress::new(Box::new(captured.clone()), Kind::Plain, &experiment());
+        let api = |incarnation, did| Event::Service { service: "api".parse().unwrap(), incarnation, did };
+        let probe = |saw| Event::Probe {
+            probe: "closed".parse().unwrap(),
+            saw,
+            took: 0.1,
+            text: (saw == Saw::Wrong).then(|| "status 200, expected 404".into()),
+        };
+        let env = vec![
+            EnvShown { name: "MODE".into(), value: Some("secret".into()), changed: true },
+            EnvShown { name: "HOME".into(), value: None, changed: false },
+        ];
+        let killed = Did::Exited { code: None, signal: Some("SIGKILL".into()), cause: ExitCause::Fault };
+        for event in [
+            api(1, Did::Started { pid: 1, reason: StartReason::First, env: vec![], holds: vec![] }),
+            api(1, Did::Log { err: false, line: "hello".into() }),
+            api(1, Did::Ready { after: 0.25 }),
+            probe(Saw::Right),
+            api(1, killed),
+            probe(Saw::Unreachable),
+            api(2, Did::Started { pid: 2, reason: StartReason::Fault, env, holds: vec![] }),
+            probe(Saw::Wrong),
+            probe(Saw::Wrong),
+            probe(Saw::Unreachable),
+            probe(Saw::Wrong),
+            probe(Saw::Right),
+            api(2, Did::Exited { code: Some(1), signal: None, cause: ExitCause::Itself }),
+            Event::Phase { phase: Phase::Restore },
+        ] {
+            progress.take(&Stamped { t: 0.0, event });
+        }
+        let text = captured.text();
+        let lines: Vec<_> = text.lines().map(|line| line.trim_start().trim_start_matches("0s  ")).collect();
+        assert_eq!(
+            lines,
+            [
+                "api: started",
+                "api: ready after 250ms",
+                "api: ended (SIGKILL, by a fault)",
+                "api #2: started again after a fault with another MODE",
+                "wrong: closed: status 200, expected 404",
+                "right again: closed",
+                "api #2: ended (exit code 1)",
+                "restore: services are being changed",
+            ]
         );
     }
 }

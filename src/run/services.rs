@@ -23,7 +23,8 @@ pub(super) fn is_early(rule: &FaultRule) -> bool {
 }
 
 /// What the services of an experiment need.
-pub(super) fn needs(experiment: &Experiment) -> Services {
+#[must_use]
+pub fn needs(experiment: &Experiment) -> Services {
     let scale = experiment.run.time_scale;
     let ours = || experiment.services.iter().filter(|service| service.is_ours());
     let deeds = || experiment.faults.iter().filter(|rule| !rule.deeds.is_empty());

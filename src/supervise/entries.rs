@@ -78,8 +78,8 @@ pub(super) struct Book {
     pub(super) children: BTreeMap<u32, String>,
     /// The process that has begun to put back.
     pub(super) restoring: Option<u32>,
-    /// Its first line is that of a ledger we can read.
-    pub(super) opened: bool,
+    /// The process whose ledger it is, if its first line is that of a ledger we can read.
+    pub(super) owner: Option<u32>,
     /// What cannot be understood: a sentence for the user.
     pub(super) wrong: Option<String>,
     /// How many bytes end in a whole line.
@@ -91,12 +91,12 @@ impl Book {
         let mut book = Self::default();
         for (at, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
             let Some(text) = line.strip_suffix(b"\n") else { break };
-            if at > 0 && !book.opened {
+            if at > 0 && book.owner.is_none() {
                 break;
             }
             book.whole += line.len() as u64;
             match serde_json::from_slice(text) {
-                Ok(Entry::Ledger { version, .. }) if at == 0 && version == VERSION => book.opened = true,
+                Ok(Entry::Ledger { version, pid }) if at == 0 && version == VERSION => book.owner = Some(pid),
                 Ok(Entry::Ledger { version, .. }) if at == 0 => {
                     book.wrong = Some(format!("it is of version {version}, and this one reads {VERSION}"));
                     return book;
@@ -172,7 +172,7 @@ mod tests {
         let book = Book::read(&written(&entries));
         assert_eq!(book.owed, BTreeMap::from([(2, Owed { debt: run, cwd: "/".into() })]));
         assert_eq!(book.children, BTreeMap::from([(7, "1".into())]));
-        assert_eq!((book.wrong, book.restoring, book.opened), (None, None, true));
+        assert_eq!((book.wrong, book.restoring, book.owner), (None, None, Some(std::process::id())));
         let anew: Vec<Entry> = Book::read(&written(&entries)).entries().collect();
         assert_eq!(Book::read(&written(&anew)).owed.len(), 1);
     }
@@ -211,7 +211,7 @@ mod tests {
                 whole += length;
                 expected.take(entry);
             }
-            (expected.whole, expected.opened) = (whole as u64, whole > 0);
+            (expected.whole, expected.owner) = (whole as u64, (whole > 0).then(std::process::id));
             prop_assert_eq!(Book::read(&bytes[..at]), expected);
         }
     }

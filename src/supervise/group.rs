@@ -24,6 +24,23 @@ impl Group {
         Self { id: Pid::from_raw(i32::try_from(leader).unwrap_or(i32::MAX)), alive: Mutex::new(true) }
     }
 
+    /// The process id of its leader.
+    pub(crate) fn pid(&self) -> u32 {
+        self.id.as_raw().unsigned_abs()
+    }
+
+    /// Whether its leader has ended, also if nobody has noticed yet.
+    pub(crate) fn has_ended(&self) -> bool {
+        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        #[cfg(target_os = "linux")]
+        if *alive {
+            use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+            let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
+            return waitid(Id::Pid(self.id), flags) != Ok(WaitStatus::StillAlive);
+        }
+        !*alive
+    }
+
     /// Tells all of it.
     pub(crate) fn signal(&self, signal: Signal) {
         let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);

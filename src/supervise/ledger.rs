@@ -69,21 +69,14 @@ impl Ledger {
         (marker::RUN, &self.id)
     }
 
-    /// What the command of a debt has in its environment beside.
-    #[must_use]
-    pub fn debt_marker(&self, id: u64) -> (&'static str, String) {
-        (marker::DEBT, marker::debt(&self.id, id))
-    }
-
     /// From now on this must be put back; it is on disk when this returns. The number is for [`Ledger::paid`].
     ///
     /// # Errors
     /// When it cannot be written: then it must not be done.
     pub fn owe(&self, debt: Debt) -> io::Result<u64> {
-        let cwd = match (std::env::current_dir(), &debt) {
-            (Ok(cwd), _) => cwd,
-            (Err(_), Debt::End { .. }) => "/".into(),
-            (Err(error), Debt::Run { .. }) => return Err(error),
+        let cwd = match &debt {
+            Debt::End { .. } => "/".into(),
+            Debt::Run { .. } => std::env::current_dir()?,
         };
         let mut inner = self.lock();
         let id = inner.next;
@@ -289,7 +282,13 @@ mod tests {
         let other = File::open(&ledger.path).unwrap();
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
 
-        let (first, second) = (ledger.owe(end()).unwrap(), ledger.owe(end()).unwrap());
+        let run = Debt::Run {
+            fault: "f".into(),
+            service: "s".into(),
+            argv: vec!["true".into()],
+            within: std::time::Duration::ZERO,
+        };
+        let (first, second) = (ledger.owe(end()).unwrap(), ledger.owe(run).unwrap());
         ledger.paid(first).unwrap();
         let book = Book::read(&std::fs::read(&ledger.path).unwrap());
         assert_eq!(book.owed.keys().copied().collect::<Vec<_>>(), [second]);

@@ -131,6 +131,9 @@ mod system {
         for seen in &all {
             let environment = environment(seen.pid);
             let mut variables = environment.split(|byte| *byte == 0);
+            if spared.contains(&seen.pid) {
+                continue;
+            }
             if variables.clone().any(|variable| variable.starts_with(&keeper)) {
                 spared.insert(seen.pid);
             } else if variables.any(|variable| variable == needle)

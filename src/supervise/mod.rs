@@ -9,11 +9,23 @@ pub(crate) mod group;
 pub mod hook;
 pub mod keeper;
 pub mod ledger;
+mod actor;
+mod child;
+mod duty;
+mod env;
+mod machine;
 mod marker;
 mod order;
+mod output;
+mod ready;
 pub mod restore;
+#[cfg(test)]
+mod testing;
+mod turn;
 
+pub use actor::{ServiceStatus, start};
 pub use entries::Debt;
 pub use ledger::Ledger;
+pub use machine::State as ServiceState;
 pub use order::{Failure, Hit, Order, Pace, Plan, Supervisor, Watch};
 pub use restore::{Restored, Unpayable, restore};

@@ -1,9 +1,11 @@
 //! What a supervisor is told, and the handle by which it is told.
 
+use super::actor::{Board, ServiceStatus};
 use crate::model::{Deed, Service, SinceMoment};
 use crate::units::Name;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 /// A service as the supervisor gets it: every `${edge.NAME}` is filled in.
@@ -63,7 +65,8 @@ pub enum Order {
     },
     /// Answer when every `Apply` and `Undo` so far is carried out, or has failed, with the failures since the last such answer.
     Settle(oneshot::Sender<Vec<Failure>>),
-    /// Take everything back and stop all services, in the reverse of their order; the answer is what could not be put back.
+    /// Take everything back and stop all services, in the reverse of their order; the answer is what could not be put back, and
+    /// what else has failed since the last `Settle`.
     PutDown(oneshot::Sender<Vec<Failure>>),
 }
 
@@ -88,8 +91,23 @@ impl fmt::Debug for Order {
 /// The handle of a supervisor. Dropping the last one ends everything it started, at once.
 #[derive(Clone, Debug)]
 pub struct Supervisor {
+    // Goes before `_thread`, which ends when the last of these has gone.
     orders: mpsc::UnboundedSender<Order>,
     services: Arc<[Name]>,
+    board: Board,
+    _thread: Option<Arc<Thread>>,
+}
+
+/// The thread of a supervisor: whoever drops the last handle waits until nothing of it is left.
+#[derive(Debug)]
+struct Thread(Option<JoinHandle<()>>);
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take().filter(|thread| thread.thread().id() != std::thread::current().id()) {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Supervisor {
@@ -97,7 +115,23 @@ impl Supervisor {
     #[must_use]
     pub fn handle(services: Vec<Name>) -> (Self, mpsc::UnboundedReceiver<Order>) {
         let (orders, received) = mpsc::unbounded_channel();
-        (Self { orders, services: services.into() }, received)
+        (Self { orders, services: services.into(), board: Board::default(), _thread: None }, received)
+    }
+
+    /// Whoever drops the last handle waits for this thread.
+    pub(super) fn with_thread(self, thread: JoinHandle<()>) -> Self {
+        Self { _thread: Some(Arc::new(Thread(Some(thread)))), ..self }
+    }
+
+    /// Where the other end shows how its services are.
+    pub(super) fn board(&self) -> Board {
+        Arc::clone(&self.board)
+    }
+
+    /// How the services are now, in the order of the file.
+    #[must_use]
+    pub fn status(&self) -> Vec<ServiceStatus> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The services it knows, external ones too.
@@ -127,13 +161,18 @@ impl Supervisor {
     pub async fn settle(&self) -> Vec<Failure> {
         let (tell, told) = oneshot::channel();
         self.tell(Order::Settle(tell));
-        told.await.unwrap_or_default()
+        told.await.unwrap_or_else(|_| gone())
     }
 
     /// Takes everything back, stops all services, and tells what could not be put back.
     pub async fn put_down(&self) -> Vec<Failure> {
         let (tell, told) = oneshot::channel();
         self.tell(Order::PutDown(tell));
-        told.await.unwrap_or_default()
+        told.await.unwrap_or_else(|_| gone())
     }
+}
+
+/// Nobody knows whether anything was carried out or taken back.
+fn gone() -> Vec<Failure> {
+    vec![Failure { exit: 70, text: "the supervisor has ended".into() }]
 }

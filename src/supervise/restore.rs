@@ -76,6 +76,14 @@ pub(super) fn restore_after(state: &Path, unpayable: Unpayable, dead: Option<&st
                 restored.busy += 1;
                 continue;
             }
+            Ok(Taken::Underway(pid)) => {
+                restored.fail(format!(
+                    "`{}` is being put back by process {pid} for more than {} s: wait until it has ended",
+                    path.display(),
+                    OTHERS.as_secs()
+                ));
+                continue;
+            }
             Err(why) => {
                 restored.fail(format!("`{}` {why}", path.display()));
                 // It may be anybody's: only its name is ours to take away.
@@ -101,6 +109,8 @@ enum Taken {
     Gone,
     /// Its owner lives.
     Busy,
+    /// This process puts it back, and takes long.
+    Underway(u32),
 }
 
 /// Opens a file and takes its lock, if its owner is dead. The error is to be read after its name.
@@ -125,23 +135,11 @@ fn take(path: &Path, dead: bool) -> Result<Taken, String> {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::Error(error)) => return Err(cannot(error)),
-            Err(TryLockError::WouldBlock) => {
-                let restoring = Book::read(&contents(&file).map_err(cannot)?).restoring;
-                let limit = match (restoring, dead) {
-                    (Some(_), _) => OTHERS,
-                    (None, true) => DYING,
-                    (None, false) => return Ok(Taken::Busy),
-                };
-                if !locked_within(&file, limit).map_err(cannot)? {
-                    return match restoring {
-                        None => Ok(Taken::Busy),
-                        Some(pid) => Err(format!(
-                            "is being put back by process {pid} for more than {} s: wait until it has ended",
-                            OTHERS.as_secs()
-                        )),
-                    };
-                }
-            }
+            Err(TryLockError::WouldBlock) => match wait_for(&file, dead).map_err(cannot)? {
+                Wait::Locked => {}
+                Wait::Lives => return Ok(Taken::Busy),
+                Wait::Underway(pid) => return Ok(Taken::Underway(pid)),
+            },
         }
         // Whoever had the lock may have taken the file away, or have written it anew.
         let same = |other: std::fs::Metadata| (other.dev(), other.ino()) == (meta.dev(), meta.ino());
@@ -150,6 +148,31 @@ fn take(path: &Path, dead: bool) -> Result<Taken, String> {
         }
     }
     Err("is replaced again and again".into())
+}
+
+enum Wait {
+    Locked,
+    Lives,
+    Underway(u32),
+}
+
+/// Waits for the lock of a file that somebody has: its owner, if that is dying, or who puts it back.
+fn wait_for(file: &File, dead: bool) -> io::Result<Wait> {
+    let Book { restoring, owner, .. } = Book::read(&contents(file)?);
+    if restoring.is_none() {
+        // A child of a dead one that has not yet become its program still has its lock.
+        if !dead && owner.is_none_or(|owner| marker::start_of(owner).is_some()) {
+            return Ok(Wait::Lives);
+        }
+        if locked_within(file, DYING)? {
+            return Ok(Wait::Locked);
+        }
+    }
+    Ok(match Book::read(&contents(file)?).restoring {
+        None => Wait::Lives,
+        Some(_) if locked_within(file, OTHERS)? => Wait::Locked,
+        Some(pid) => Wait::Underway(pid),
+    })
 }
 
 /// Waits for a lock. If it does not come, the thread that waits for it lets it go again.
@@ -193,7 +216,7 @@ impl Restored {
                  it (`brownout restore --forget`)"
             ));
         }
-        if !book.opened {
+        if book.owner.is_none() {
             // Nothing was ever owed: its owner died, or gave it up, before its first line was whole.
             return;
         }

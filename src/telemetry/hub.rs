@@ -6,6 +6,7 @@
 use super::collector::{Collector, Message};
 use super::feed::{Feed, lock};
 use super::shard::{COARSE, MAX_REQUEST_SERIES, Series, Shard};
+use super::watched::Watched;
 use super::{EdgeId, Event, Exchange, Hit, Recorder, Stamped, metrics};
 use crate::decision::Protocol;
 use crate::model::{Phase, StatusSet};
@@ -75,6 +76,7 @@ pub(crate) struct Shared {
     pub(crate) flushed: (Mutex<u64>, Condvar),
     pub(crate) edges: Mutex<Vec<EdgeEntry>>,
     pub(crate) named: Mutex<Named>,
+    pub(crate) watched: Mutex<Watched>,
     pub(crate) started: SystemTime,
     pub(crate) sender: Sender<Message>,
     phase: AtomicU8,
@@ -106,7 +108,7 @@ impl Shared {
         let named = {
             let named = lock(&self.named);
             named.faults.len() + named.expectations.len() + named.guardrails.len()
-        };
+        } + lock(&self.watched).series();
         let fixed = OTHER_SERIES + named.max(OTHER_SERIES / 2) + hits + count * (EDGE_SERIES + COARSE);
         let room = (ALL_SERIES.saturating_sub(fixed) / count).min(MAX_REQUEST_SERIES - COARSE);
         edges.get_mut(usize::from(edge.0)).map_or(0, |entry| entry.series.request(exchange, room))
@@ -177,6 +179,7 @@ impl Telemetry {
             flushed: (Mutex::new(0), Condvar::new()),
             edges: Mutex::default(),
             named: Mutex::default(),
+            watched: Mutex::default(),
             started: SystemTime::now(),
             sender,
             phase: AtomicU8::new(0),
@@ -235,6 +238,9 @@ impl Telemetry {
 
     /// Tells everybody, with the time of now.
     pub fn publish(&self, event: Event) {
+        if matches!(event, Event::Service { .. } | Event::Probe { .. }) {
+            lock(&self.shared.watched).take(&event, tokio::time::Instant::now());
+        }
         self.shared.feed.publish(event);
     }
 

@@ -8,6 +8,7 @@ use super::feed::lock;
 use super::hub::{EdgeEntry, Shared};
 use super::process;
 use super::shard::{BucketSum, Counter, DELAY_ERRORS, DURATIONS, MAX_HIT_SERIES, Shard};
+use super::watched::{ServiceSeries, Watched};
 use crate::model::Phase;
 use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType};
 
@@ -16,6 +17,7 @@ pub(crate) fn text(shared: &Shared) -> String {
     let mut page = Page::default();
     edges(&mut page, &lock(&shared.edges));
     named(&mut page, shared);
+    watched(&mut page, &lock(&shared.watched));
     process::families(shared.started, &mut page);
     prometheus::TextEncoder::new().encode_to_string(&page.0).unwrap_or_default()
 }
@@ -283,4 +285,39 @@ fn named(page: &mut Page, shared: &Shared) {
         ("arch", std::env::consts::ARCH),
     ];
     page.gauge("brownout_build_info", "What was built; always 1.", [(build, 1.0)]);
+}
+
+fn watched(page: &mut Page, watched: &Watched) {
+    let flag = |on: bool| f64::from(u8::from(on));
+    let services = || watched.services.iter().map(|(name, service)| (name.as_str(), service));
+    let up = services().map(|(name, service)| (vec![("service", name)], flag(service.up)));
+    page.gauge("brownout_service_up", "Whether a service is ready.", up);
+    let restarts = services().flat_map(|(name, service)| {
+        let counts = ServiceSeries::REASONS.iter().zip(service.restarts);
+        counts.map(move |(reason, count)| (vec![("service", name), ("reason", reason.as_str())], count))
+    });
+    page.counter(
+        "brownout_service_restarts_total",
+        "Starts of a service but the first: after a crash, after a fault, or to change its environment.",
+        restarts.collect(),
+    );
+    let mut drift = Vec::new();
+    for (service, series) in services() {
+        for (name, differs) in &series.drift {
+            drift.push((vec![("service", service), ("name", name.as_str())], flag(*differs)));
+        }
+    }
+    page.gauge(
+        "brownout_service_env_drift",
+        "1 while the process of a service runs with another value of this variable than the file says.",
+        drift,
+    );
+    let probes = || watched.probes.iter().map(|(name, probe)| (name.as_str(), probe));
+    page.counter_f64(
+        "brownout_exposure_seconds_total",
+        "For how long a probe saw what must not be, from the first wrong answer to the next right one.",
+        probes().map(|(name, probe)| (vec![("probe", name)], probe.exposed)),
+    );
+    let success = probes().filter_map(|(name, probe)| Some((vec![("probe", name)], flag(probe.right?))));
+    page.gauge("brownout_probe_success", "Whether the last answer to a probe was right.", success);
 }

@@ -18,6 +18,7 @@ mod services;
 mod shard;
 #[cfg(test)]
 mod tests;
+mod watched;
 pub mod window;
 
 pub use event::{Ending, Event, Exchange, Hit, Method, Origin, Stamped};

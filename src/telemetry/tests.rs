@@ -339,6 +339,16 @@ fn names_become_series_and_the_page_is_clean() {
     telemetry.expectation_met(&ugly, None);
     telemetry.guardrail_known(&ugly);
     telemetry.guardrail_tripped(&calm);
+    let api = |did| Event::Service { service: "api".parse().unwrap(), incarnation: 2, did };
+    let mode = EnvShown { name: "MODE".into(), value: Some("secret".into()), changed: true };
+    telemetry.publish(api(Did::Started {
+        pid: 1,
+        reason: StartReason::Crash,
+        env: vec![mode],
+        holds: vec![],
+    }));
+    telemetry.publish(api(Did::Ready { after: 1.0 }));
+    telemetry.publish(Event::Probe { probe: calm.clone(), saw: Saw::Wrong, took: 0.1, text: None });
     let text = telemetry.gather();
     for (series, expected) in [
         ("brownout_fault_active{fault=\"it's {slow}\\\\\"}", 1.0),
@@ -348,11 +358,18 @@ fn names_become_series_and_the_page_is_clean() {
         ("brownout_expectation_met{name=\"calm\"}", 1.0),
         ("brownout_guardrail_tripped_total{name=\"calm\"}", 1.0),
         ("brownout_guardrail_tripped_total{name=\"it's {slow}\\\\\"}", 0.0),
+        ("brownout_service_up{service=\"api\"}", 1.0),
+        ("brownout_service_restarts_total{service=\"api\",reason=\"crash\"}", 1.0),
+        ("brownout_service_restarts_total{service=\"api\",reason=\"swap\"}", 0.0),
+        ("brownout_service_env_drift{service=\"api\",name=\"MODE\"}", 1.0),
+        ("brownout_exposure_seconds_total{probe=\"calm\"}", 0.0),
+        ("brownout_probe_success{probe=\"calm\"}", 0.0),
         ("brownout_fault_delay_error_seconds_bucket{edge=\"a\",le=\"0.00005\"}", 0.0),
         ("brownout_fault_delay_error_seconds_bucket{edge=\"a\",le=\"0.0001\"}", 1.0),
     ] {
         assert_eq!(value(&text, series), expected, "{series}");
     }
+    assert!(!text.contains("secret"), "values of variables are nowhere");
     assert!(!text.contains("brownout_expectation_met{name=\"it's"));
     assert!(value(&text, "process_cpu_seconds_total") > 0.0 && value(&text, "process_open_fds") > 2.0);
     telemetry.fault_gone(&ugly);

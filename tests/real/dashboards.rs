@@ -10,6 +10,34 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
+/// A service whose environment a fault changes, and a probe: neither is in the demo. It lasts as long as the demo does.
+const DRIFT: &str = r#"
+name = "drift"
+[run]
+baseline = "2s"
+fault    = "20s"
+recovery = "2s"
+[[service]]
+name     = "api"
+command  = ["sleep", "1000"]
+env      = { MODE = "production" }
+show_env = ["MODE"]
+[[edge]]
+name     = "api"
+listen   = "127.0.0.1:0"
+upstream = "http://127.0.0.1:9"
+to       = "api"
+[[fault]]
+name    = "another mode"
+service = "api"
+env     = { set = { MODE = "development" } }
+[[expect]]
+name         = "something is right"
+command      = ["true"]
+every        = "500ms"
+max_exposure = "1s"
+"#;
+
 /// All texts below a key with one of these names.
 fn texts<'a>(value: &'a Value, keys: &[&str], found: &mut Vec<&'a str>) {
     match value {
@@ -96,7 +124,7 @@ impl Prometheus {
 #[ignore = "with real parts (prometheus, curl): ./check real"]
 fn every_query_of_dashboard_and_rules_returns_something_on_a_live_demo() {
     let folder = tempfile::tempdir().unwrap();
-    let (admin, other) = (free(), free());
+    let (admin, other, third) = (free(), free(), free());
     // What the demo never sees: a limit that is reached, and a delay that somebody waits out.
     let edge = format!(
         "name = \"dead\"\nlisten = \"{}\"\nupstream = \"http://{}\"\nmax_in_flight = 1\n",
@@ -108,7 +136,9 @@ fn every_query_of_dashboard_and_rules_returns_something_on_a_live_demo() {
     fs::write(folder.path().join("dead.toml"), text).unwrap();
     let dead = Brownout::start(folder.path(), &["serve", "--admin", &other.to_string(), "dead.toml"]);
     let edge = dead.address("edge dead: ");
-    let prometheus = Prometheus::start(folder.path(), &[admin, other]);
+    let prometheus = Prometheus::start(folder.path(), &[admin, other, third]);
+    fs::write(folder.path().join("drift.toml"), DRIFT).unwrap();
+    let drift = Brownout::start(folder.path(), &["run", "--admin", &third.to_string(), "drift.toml"]);
     let mut args = vec!["demo".to_owned(), "--admin".into(), admin.to_string()];
     for (phase, time) in [("warmup", "1s"), ("baseline", "5s"), ("fault", "14s"), ("recovery", "8s")] {
         args.extend(["--set".into(), format!("run.{phase}={time}")]);
@@ -120,6 +150,8 @@ fn every_query_of_dashboard_and_rules_returns_something_on_a_live_demo() {
     curl(&["--parallel", "-o", "/dev/null", &format!("http://{edge}/[1-9]")]);
     let ended = demo.end();
     assert!(ended.stderr.contains("recovery for"), "{ended:?}");
+    let ended = drift.end();
+    assert_eq!(ended.code, 0, "{ended:?}");
 
     let names: BTreeSet<String> =
         serde_json::from_value(prometheus.ask("label/__name__/values", &[])).unwrap();

@@ -347,3 +347,27 @@ fn a_request_is_struck_or_it_is_untouched() {
     proxy.wait_count(10, "503", "injected");
     proxy.wait_count(50, "200", "upstream");
 }
+
+#[test]
+fn our_own_probes_are_spared_and_nobody_can_pass_for_one() {
+    use brownout::proxy::probe::{HEADER, token};
+    let upstream = Upstream::answering(ok("x"));
+    let proxy = before(upstream.at).start();
+    let ask = |value: &str| {
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\n{HEADER}: {value}\r\nB: 2\r\n\r\n");
+        proxy.connect().send(head).answer()
+    };
+    proxy.arm("down", "respond = { status = 503 }");
+    assert_eq!(ask(token()).status, 200);
+    let got = upstream.got(0).to_ascii_lowercase();
+    assert!(got.contains("a: 1\r\nb: 2\r\n") && !got.contains(HEADER), "{got}");
+    let other: String = token().chars().rev().chain(['0']).collect();
+    for forged in ["", "1", &token()[1..], &other] {
+        assert_eq!(ask(forged).status, 503, "{forged}");
+    }
+    assert_eq!(proxy.hits("down"), 4);
+    proxy.heal("down");
+    // a fault that names a path means it
+    proxy.arm("gone", "match = { path = \"/\" }\nrespond = { status = 410 }");
+    assert_eq!(ask(token()).status, 410);
+}
