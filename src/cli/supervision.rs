@@ -5,7 +5,7 @@ use crate::control::{Control, Refusal};
 use crate::model::{Experiment, FaultRule, SinceMoment};
 use crate::report::Exit;
 use crate::run::services;
-use crate::supervise::{Ledger, Supervisor, actor};
+use crate::supervise::{self, Ledger, Supervisor};
 use crate::telemetry::Telemetry;
 use crate::units::Name;
 use std::sync::Arc;
@@ -37,10 +37,11 @@ impl Supervision {
             }
         });
         let scale = experiment.run.time_scale;
-        let supervisor = actor::start(plans, scale, telemetry.clone(), ledger, watch).map_err(|error| {
-            let text = format!("the services cannot be supervised: {error}");
-            StartError { exit: Exit::Environment, text }
-        })?;
+        let supervisor =
+            supervise::start(plans, scale, telemetry.clone(), ledger, watch).map_err(|error| {
+                let text = format!("the services cannot be supervised: {error}");
+                StartError { exit: Exit::Environment, text }
+            })?;
         control.supervise(supervisor.clone());
         Ok(Self { supervisor, edges })
     }

@@ -143,9 +143,8 @@ impl Driver<'_> {
     fn arm(&self, life: Duration, early: bool, inputs: &mut VecDeque<Input>) {
         let scale = self.experiment.run.time_scale;
         let experiment = self.experiment;
-        let due = |rule: &&FaultRule| {
-            rule.armed && is_early(rule) == early && experiment.skips(rule).is_none()
-        };
+        let due =
+            |rule: &&FaultRule| rule.armed && is_early(rule) == early && experiment.skips(rule).is_none();
         for rule in experiment.faults.iter().filter(due) {
             if let Err(refusal) = self.stage.arm(rule, life, scale) {
                 let text = format!("fault `{}` could not be armed: {refusal}", rule.name);

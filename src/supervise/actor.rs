@@ -57,12 +57,25 @@ pub(super) type Board = Arc<Mutex<Vec<ServiceStatus>>>;
 /// What tasks tell the actor.
 #[derive(Debug)]
 pub(super) enum Note {
-    Ready { unit: usize, incarnation: u32 },
-    Exited { unit: usize, incarnation: u32, exit: Exit },
+    Ready {
+        unit: usize,
+        incarnation: u32,
+    },
+    Exited {
+        unit: usize,
+        incarnation: u32,
+        exit: Exit,
+    },
     /// A hook was applied, or could not be.
-    Hooked { id: u64, done: Result<(), String> },
+    Hooked {
+        id: u64,
+        done: Result<(), String>,
+    },
     /// The hooks of a fault on a service were undone (whether there were any), or could not be.
-    Unhooked { id: u64, done: Result<bool, String> },
+    Unhooked {
+        id: u64,
+        done: Result<bool, String>,
+    },
     /// Nothing of ours runs any more, or cannot be ended.
     Ended(Result<usize, String>),
 }
@@ -336,7 +349,9 @@ impl Desk {
     }
 
     fn exited(&mut self, place: usize, incarnation: u32, exit: Exit) {
-        let Some(unit) = self.units.get_mut(place).filter(|unit| unit.incarnation == incarnation) else { return };
+        let Some(unit) = self.units.get_mut(place).filter(|unit| unit.incarnation == incarnation) else {
+            return;
+        };
         if let Some(looks) = unit.child.take().and_then(|child| child.looks) {
             looks.abort();
         }
@@ -429,7 +444,13 @@ impl Desk {
         let (stdout, stderr) = (leader.stdout.map(Into::into), leader.stderr.map(Into::into));
         let readers = [(stdout, false), (stderr, true)].into_iter().filter_map(|(fd, err)| {
             let from = tokio::net::unix::pipe::Receiver::from_owned_fd(fd?).ok()?;
-            Some(tokio::spawn(output::listen(from, err, Arc::clone(&voice), awaited.clone(), Arc::clone(&tell))))
+            Some(tokio::spawn(output::listen(
+                from,
+                err,
+                Arc::clone(&voice),
+                awaited.clone(),
+                Arc::clone(&tell),
+            )))
         });
         let (readers, notes): (Vec<_>, _) = (readers.collect(), self.notes.clone());
         tokio::spawn(async move {
@@ -459,7 +480,8 @@ impl Desk {
             }
             Tell::NotReady => {
                 let within = unit.service.ready.as_ref().map(|ready| ready.within).unwrap_or_default();
-                let text = unit.explain(&format!("`{}` was not ready within {}", unit.service.name, Span(within)));
+                let text =
+                    unit.explain(&format!("`{}` was not ready within {}", unit.service.name, Span(within)));
                 self.publish(unit, Did::NotReady { text });
             }
             Tell::Exited { code, signal, cause } => {
@@ -469,10 +491,22 @@ impl Desk {
             Tell::Paused => self.publish(unit, Did::Paused),
             Tell::Resumed => self.publish(unit, Did::Resumed),
             Tell::Deed { fault, action, done, text } => {
-                self.telemetry.publish(Event::Deed { fault, service: service(), action: action.into(), done, text });
+                self.telemetry.publish(Event::Deed {
+                    fault,
+                    service: service(),
+                    action: action.into(),
+                    done,
+                    text,
+                });
             }
             Tell::Undone { fault, action, done, text } => {
-                self.telemetry.publish(Event::Undone { fault, service: service(), action: action.into(), done, text });
+                self.telemetry.publish(Event::Undone {
+                    fault,
+                    service: service(),
+                    action: action.into(),
+                    done,
+                    text,
+                });
             }
             // Those are the duties'.
             Tell::Hit(_) | Tell::Answer(..) | Tell::Down => {}

@@ -77,7 +77,9 @@ pub(super) fn start(
         command.uid(user.uid).gid(user.gid);
     }
     let leader = lead(&mut command).map_err(|error| match &service.cwd {
-        Some(cwd) if !cwd.is_dir() => io::Error::new(error.kind(), format!("there is no folder `{}`", cwd.display())),
+        Some(cwd) if !cwd.is_dir() => {
+            io::Error::new(error.kind(), format!("there is no folder `{}`", cwd.display()))
+        }
         _ => error,
     })?;
     ledger.child(leader.group.pid());

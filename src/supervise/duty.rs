@@ -90,7 +90,9 @@ impl Duties {
             Order::Apply { fault, services, deeds, pace, hit } => {
                 for service in services {
                     let Some(unit) = desk.find(&service) else {
-                        let text = format!("there is no service `{service}` that fault `{fault}` could be applied to");
+                        let text = format!(
+                            "there is no service `{service}` that fault `{fault}` could be applied to"
+                        );
                         self.failures.push(Failure { exit: 70, text });
                         continue;
                     };
@@ -100,7 +102,8 @@ impl Duties {
                     self.struck.insert((fault.clone(), unit));
                     let (fault, deeds, hit) = (fault.clone(), Arc::clone(&deeds), Arc::clone(&hit));
                     let job = self.number();
-                    self.jobs.insert(job, Job { order: number, unit, fault, deeds, pace, next: 0, hit, hits: 0 });
+                    self.jobs
+                        .insert(job, Job { order: number, unit, fault, deeds, pace, next: 0, hit, hits: 0 });
                     self.advance(job, desk);
                 }
             }
@@ -159,7 +162,9 @@ impl Duties {
                         applied.push((hook, undo));
                         done
                     }
-                    Ok(Err(error)) => Err(format!("it was not applied, because its undo cannot be noted: {error}")),
+                    Ok(Err(error)) => {
+                        Err(format!("it was not applied, because its undo cannot be noted: {error}"))
+                    }
                     Err(error) => Err(format!("it was not applied: {error}")),
                 }
             };
@@ -172,7 +177,8 @@ impl Duties {
     fn undo(&mut self, order: u64, fault: &Name, desk: &mut Desk) {
         self.jobs.retain(|_, job| job.fault != *fault);
         self.hits.retain(|_, job| self.jobs.contains_key(job));
-        let (over, kept): (BTreeSet<_>, _) = std::mem::take(&mut self.struck).into_iter().partition(|(of, _)| of == fault);
+        let (over, kept): (BTreeSet<_>, _) =
+            std::mem::take(&mut self.struck).into_iter().partition(|(of, _)| of == fault);
         self.struck = kept;
         for (fault, unit) in over {
             if self.hooks.contains_key(&(fault.clone(), unit)) {
@@ -314,8 +320,11 @@ impl Duties {
     pub(super) fn go_on(&mut self, desk: &mut Desk) {
         self.go_on_up(desk);
         self.go_on_down(desk);
-        let open = |mark: u64| self.open.values().any(|(order, duty)| *order <= mark && !matches!(duty, Duty::Start(_)));
-        let (done, waiting): (Vec<_>, _) = std::mem::take(&mut self.settles).into_iter().partition(|(mark, _)| !open(*mark));
+        let open = |mark: u64| {
+            self.open.values().any(|(order, duty)| *order <= mark && !matches!(duty, Duty::Start(_)))
+        };
+        let (done, waiting): (Vec<_>, _) =
+            std::mem::take(&mut self.settles).into_iter().partition(|(mark, _)| !open(*mark));
         self.settles = waiting;
         for (_, answer) in done {
             let failures = std::mem::take(&mut self.failures);
@@ -330,7 +339,8 @@ impl Duties {
         let ours: BTreeSet<usize> = ours(desk).collect();
         let can = |unit: &usize| {
             let after = desk.units.get(*unit).map(|unit| unit.service.after.as_slice()).unwrap_or_default();
-            !bring.begun.contains(unit) && after.iter().all(|other| !ours.contains(other) || bring.ready.contains(other))
+            !bring.begun.contains(unit)
+                && after.iter().all(|other| !ours.contains(other) || bring.ready.contains(other))
         };
         let next: Vec<usize> = ours.iter().copied().filter(can).collect();
         bring.begun.extend(&next);
@@ -347,14 +357,17 @@ impl Duties {
     }
 
     fn go_on_down(&mut self, desk: &mut Desk) {
-        let unhooking = self.open.values().any(|(_, duty)| matches!(duty, Duty::Unhook { .. } | Duty::Hook { .. }));
+        let unhooking =
+            self.open.values().any(|(_, duty)| matches!(duty, Duty::Unhook { .. } | Duty::Hook { .. }));
         let Some(put) = self.put.as_mut().filter(|put| !unhooking && !put.ending) else { return };
         let now = Instant::now();
         let late = put.begun.iter().filter(|(_, limit)| **limit <= now).map(|(unit, _)| *unit);
         put.down.extend(late.collect::<Vec<_>>());
         let all: BTreeSet<usize> = ours(desk).collect();
         let needed = |unit: usize| {
-            let needs = |other: &&usize| desk.units.get(**other).is_some_and(|other| other.service.after.contains(&unit));
+            let needs = |other: &&usize| {
+                desk.units.get(**other).is_some_and(|other| other.service.after.contains(&unit))
+            };
             all.difference(&put.down).any(|other| needs(&other) && *other != unit)
         };
         let idle = put.begun.keys().all(|unit| put.down.contains(unit));
@@ -431,9 +444,13 @@ fn publish(desk: &Desk, fault: &Name, unit: usize, action: &str, what: Happened,
     let Some(service) = desk.units.get(unit).map(|unit| unit.service.name.clone()) else { return };
     let (fault, action) = (fault.clone(), action.to_owned());
     desk.telemetry.publish(match (what, done) {
-        (Happened::Deed, Ok(())) => Event::Deed { fault, service, action, done: true, text: "it was applied".into() },
+        (Happened::Deed, Ok(())) => {
+            Event::Deed { fault, service, action, done: true, text: "it was applied".into() }
+        }
         (Happened::Deed, Err(text)) => Event::Deed { fault, service, action, done: false, text },
-        (Happened::Undone, Ok(())) => Event::Undone { fault, service, action, done: true, text: "it was undone".into() },
+        (Happened::Undone, Ok(())) => {
+            Event::Undone { fault, service, action, done: true, text: "it was undone".into() }
+        }
         (Happened::Undone, Err(text)) => Event::Undone { fault, service, action, done: false, text },
     });
 }

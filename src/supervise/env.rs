@@ -33,7 +33,11 @@ pub(super) fn drifted(ours: &Vars, service: &Service, swaps: &[EnvSwap]) -> Vec<
     let (filed, now) = (vars(ours, service, &[]), vars(ours, service, swaps));
     let touched = swaps.iter().flat_map(|swap| swap.set.iter().map(|(name, _)| name).chain(&swap.unset));
     let names: BTreeSet<&String> = touched.collect();
-    names.into_iter().filter(|name| filed.get(OsStr::new(name)) != now.get(OsStr::new(name))).cloned().collect()
+    names
+        .into_iter()
+        .filter(|name| filed.get(OsStr::new(name)) != now.get(OsStr::new(name)))
+        .cloned()
+        .collect()
 }
 
 /// What the journal gets of it: what differs from the file, and what the file says may be shown, sorted by name.
@@ -46,13 +50,15 @@ pub(super) fn shown(ours: &Vars, service: &Service, swaps: &[EnvSwap]) -> Vec<En
         let value = now.get(OsStr::new(name)).filter(|_| service.show_env.contains(name))?;
         Some(value.to_string_lossy().into_owned())
     };
-    let shown = |name: &String| EnvShown { name: name.clone(), value: value(name), changed: drifted.contains(name) };
+    let shown =
+        |name: &String| EnvShown { name: name.clone(), value: value(name), changed: drifted.contains(name) };
     names.into_iter().map(shown).collect()
 }
 
 /// Which of these names have these values, by their places.
 pub(super) fn holds(vars: &Vars, expected: &[(String, String)]) -> Vec<usize> {
-    let holds = |(name, value): &(String, String)| vars.get(OsStr::new(name)).is_some_and(|has| **has == **value);
+    let holds =
+        |(name, value): &(String, String)| vars.get(OsStr::new(name)).is_some_and(|has| **has == **value);
     expected.iter().enumerate().filter(|(_, pair)| holds(pair)).map(|(place, _)| place).collect()
 }
 
@@ -138,14 +144,18 @@ mod tests {
         };
         assert_eq!(all(false, &[]), "HOME=/root KEY=hunter22 MODE=production PATH=/bin");
         assert_eq!(all(true, &[]), "KEY=hunter22 MODE=production");
-        let swaps = [swap(&[("MODE", "development"), ("NEW", "1")], &["KEY"]), swap(&[("MODE", "test")], &["HOME", "GONE"])];
+        let swaps = [
+            swap(&[("MODE", "development"), ("NEW", "1")], &["KEY"]),
+            swap(&[("MODE", "test")], &["HOME", "GONE"]),
+        ];
         assert_eq!(all(false, &swaps), "MODE=test NEW=1 PATH=/bin");
         assert_eq!(all(true, &swaps), "MODE=test NEW=1");
 
         assert_eq!(drifted(&ours(), &payments, &swaps), ["HOME", "KEY", "MODE", "NEW"]);
         assert_eq!(drifted(&ours(), &payments, &[swap(&[("MODE", "production")], &["GONE"])]), [""; 0]);
         let shown = |swaps: &[EnvSwap]| {
-            let text = |e: EnvShown| format!("{}={} {}", e.name, e.value.as_deref().unwrap_or("?"), e.changed);
+            let text =
+                |e: EnvShown| format!("{}={} {}", e.name, e.value.as_deref().unwrap_or("?"), e.changed);
             shown(&ours(), &payments, swaps).into_iter().map(text).collect::<Vec<_>>()
         };
         assert_eq!(shown(&[]), ["MODE=production false", "PATH=/bin false"]);
@@ -161,7 +171,8 @@ mod tests {
     #[test]
     fn hidden_values_are_masked() {
         let mut payments = service("payments", "true");
-        payments.env = pairs(&[("KEY", "hunter22"), ("LONG", "hunter2222"), ("MODE", "production"), ("N", "123")]);
+        payments.env =
+            pairs(&[("KEY", "hunter22"), ("LONG", "hunter2222"), ("MODE", "production"), ("N", "123")]);
         payments.env.extend(pairs(&[("PEM", "BEGIN\nsecret line\nEND")]));
         payments.show_env = vec!["MODE".into()];
         let mut mask = Mask::new(&payments);

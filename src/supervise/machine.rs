@@ -69,14 +69,30 @@ pub(super) enum Command {
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Tell {
-    Ready { after: Duration },
+    Ready {
+        after: Duration,
+    },
     /// It was not ready in time; it runs on.
     NotReady,
-    Exited { code: Option<i32>, signal: Option<Signal>, cause: ExitCause },
+    Exited {
+        code: Option<i32>,
+        signal: Option<Signal>,
+        cause: ExitCause,
+    },
     Paused,
     Resumed,
-    Deed { fault: Name, action: &'static str, done: bool, text: String },
-    Undone { fault: Name, action: &'static str, done: bool, text: String },
+    Deed {
+        fault: Name,
+        action: &'static str,
+        done: bool,
+        text: String,
+    },
+    Undone {
+        fault: Name,
+        action: &'static str,
+        done: bool,
+        text: String,
+    },
     /// What this order asked for was verified.
     Hit(u64),
     /// This order is carried out, or cannot be.
@@ -90,7 +106,9 @@ pub(super) enum Tell {
 pub(super) enum Body {
     None,
     /// Asked for.
-    Spawning { carries: Vec<u64> },
+    Spawning {
+        carries: Vec<u64>,
+    },
     Running(Running),
 }
 
@@ -447,7 +465,10 @@ impl Machine {
         self.holds.retain(|hold| hold.until > now);
         let late = self.setup.within;
         let Body::Running(running) = &mut self.body else { return };
-        if running.ready.is_none() && !running.told_late && late.is_some_and(|within| running.since + within <= now) {
+        if running.ready.is_none()
+            && !running.told_late
+            && late.is_some_and(|within| running.since + within <= now)
+        {
             running.told_late = true;
             self.out.push(Command::Tell(Tell::NotReady));
         }
@@ -496,10 +517,12 @@ impl Machine {
 
     /// Why it has to be started now, if somebody waits for that.
     fn wanted(&self) -> Option<StartReason> {
-        self.turns.iter().find(|turn| turn.stage == Stage::Awaiting { by: None }).map(|turn| match turn.what {
-            What::Start => StartReason::First,
-            What::Process(_) => StartReason::Fault,
-            What::Swap { .. } | What::Next { .. } | What::Undo { .. } => StartReason::Swap,
+        self.turns.iter().find(|turn| turn.stage == Stage::Awaiting { by: None }).map(|turn| {
+            match turn.what {
+                What::Start => StartReason::First,
+                What::Process(_) => StartReason::Fault,
+                What::Swap { .. } | What::Next { .. } | What::Undo { .. } => StartReason::Swap,
+            }
         })
     }
 

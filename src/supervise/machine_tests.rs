@@ -173,7 +173,10 @@ impl World {
             Signal::SIGTERM => process.terminated = true,
             _ => {}
         }
-        if process.terminated && !process.stopped && !process.nature.deaf && process.ends.is_none_or(|end| end.0 > now + MS)
+        if process.terminated
+            && !process.stopped
+            && !process.nature.deaf
+            && process.ends.is_none_or(|end| end.0 > now + MS)
         {
             process.ends = Some((now + MS, None, Some(Signal::SIGTERM)));
         }
@@ -217,11 +220,17 @@ impl World {
         let mut at_once = 0;
         loop {
             let process = self.process.as_ref();
-            let ends = process.and_then(|process| process.ends.filter(|_| !process.stopped || process.ends.is_some_and(|end| end.2 == Some(Signal::SIGKILL))));
+            let ends = process.and_then(|process| {
+                process.ends.filter(|_| {
+                    !process.stopped || process.ends.is_some_and(|end| end.2 == Some(Signal::SIGKILL))
+                })
+            });
             let ready = process.filter(|process| !process.told_ready && !process.stopped);
-            let ready = ready.and_then(|process| process.nature.ready_after.map(|after| process.since + after));
+            let ready =
+                ready.and_then(|process| process.nature.ready_after.map(|after| process.since + after));
             let due = self.machine.due();
-            let Some(next) = [ends.map(|end| end.0), ready, due].into_iter().flatten().min().filter(|next| *next <= until)
+            let Some(next) =
+                [ends.map(|end| end.0), ready, due].into_iter().flatten().min().filter(|next| *next <= until)
             else {
                 break;
             };
@@ -329,7 +338,10 @@ fn one_that_is_never_ready_is_a_failure() {
     let mut world = World::new(setup(RestartWhen::Always), vec![crash, crash, FINE]);
     world.start();
     world.pass(HOUR);
-    assert_eq!(world.said(), "spawn first 0, exited Itself, spawn crash 0, exited Itself, spawn crash 0, ready, ok 1");
+    assert_eq!(
+        world.said(),
+        "spawn first 0, exited Itself, spawn crash 0, exited Itself, spawn crash 0, ready, ok 1"
+    );
 
     let mut world = World::new(setup(RestartWhen::Always), vec![crash; 100]);
     world.start();

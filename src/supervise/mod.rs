@@ -4,15 +4,15 @@
 //! of its own. What must be undone is in the ledger, on disk, before it is done. Knows nothing of experiments, phases or edges, and
 //! never changes the environment of its own process.
 
+mod actor;
+mod child;
+mod duty;
 mod entries;
+mod env;
 pub(crate) mod group;
 pub mod hook;
 pub mod keeper;
 pub mod ledger;
-mod actor;
-mod child;
-mod duty;
-mod env;
 mod machine;
 mod marker;
 mod order;

@@ -306,7 +306,8 @@ mod tests {
 
     #[tokio::test]
     async fn every_line_is_looked_at_for_readiness_unmasked() {
-        let awaited = |regex: &str| Arc::new(Awaited { regex: Regex::new(regex).unwrap(), seen: Notify::new() });
+        let awaited =
+            |regex: &str| Arc::new(Awaited { regex: Regex::new(regex).unwrap(), seen: Notify::new() });
         let mut text: String = (0..5_000).map(|n| format!("line {n}\n")).collect();
         text.push_str("listening with hunter22\nmore\n");
         let found = awaited("^listening with hunter22$");

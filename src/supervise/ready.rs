@@ -62,8 +62,12 @@ impl Look {
         loop {
             let answer = match check {
                 ReadyCheck::Http(url) => in_time(http(url)).await.map_err(|why| format!("`{url}`: {why}")),
-                ReadyCheck::Tcp(address) => in_time(tcp(address)).await.map_err(|why| format!("`{address}`: {why}")),
-                ReadyCheck::Command(argv) => self.command(argv).await.map_err(|why| format!("`{}` {why}", argv.join(" "))),
+                ReadyCheck::Tcp(address) => {
+                    in_time(tcp(address)).await.map_err(|why| format!("`{address}`: {why}"))
+                }
+                ReadyCheck::Command(argv) => {
+                    self.command(argv).await.map_err(|why| format!("`{}` {why}", argv.join(" ")))
+                }
                 ReadyCheck::Log(_) => Ok(()),
             };
             match answer {
@@ -86,7 +90,9 @@ impl Look {
             Ok(exit) => match exit.unwrap_or_default() {
                 child::Exit { code: Some(0), .. } => Ok(()),
                 child::Exit { code: Some(code), .. } => Err(format!("ended with {code}")),
-                child::Exit { signal, .. } => Err(format!("was ended by {}", signal.map_or("a signal", Signal::as_str))),
+                child::Exit { signal, .. } => {
+                    Err(format!("was ended by {}", signal.map_or("a signal", Signal::as_str)))
+                }
             },
         }
     }
@@ -164,7 +170,12 @@ mod tests {
         let url = format!("http://{}/healthz?x=1", listener.local_addr().unwrap());
         let asked = Cell::new(0);
         let serve = async {
-            let answers = ["", "HTTP/1.1 503 no\r\ncontent-length: 0\r\n\r\n", "nonsense\r\n\r\n", "HTTP/1.1 302 ok\r\n\r\n"];
+            let answers = [
+                "",
+                "HTTP/1.1 503 no\r\ncontent-length: 0\r\n\r\n",
+                "nonsense\r\n\r\n",
+                "HTTP/1.1 302 ok\r\n\r\n",
+            ];
             for answer in answers {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut head = Vec::new();
@@ -235,7 +246,9 @@ mod tests {
         let awaited = Arc::new(Awaited { regex: regex.clone(), seen: Notify::new() });
         look.awaited = Some(Arc::clone(&awaited));
         let doubt = look.doubt.clone();
-        assert!(timeout(Duration::ZERO, look.clone().until_ready(&ReadyCheck::Log(regex.clone()))).await.is_err());
+        assert!(
+            timeout(Duration::ZERO, look.clone().until_ready(&ReadyCheck::Log(regex.clone()))).await.is_err()
+        );
         assert_eq!(doubt.get().unwrap(), "no line of its output matches `up`");
         awaited.seen.notify_one();
         timeout(BOUND, look.until_ready(&ReadyCheck::Log(regex))).await.unwrap();

@@ -122,9 +122,14 @@ fn effect(signal: Signal) -> Effect {
     use Signal as S;
     match signal {
         S::SIGSTOP | S::SIGTSTP | S::SIGTTIN | S::SIGTTOU => Effect::Stops,
-        S::SIGHUP | S::SIGUSR1 | S::SIGUSR2 | S::SIGWINCH | S::SIGCONT | S::SIGURG | S::SIGCHLD | S::SIGIO => {
-            Effect::Tells
-        }
+        S::SIGHUP
+        | S::SIGUSR1
+        | S::SIGUSR2
+        | S::SIGWINCH
+        | S::SIGCONT
+        | S::SIGURG
+        | S::SIGCHLD
+        | S::SIGIO => Effect::Tells,
         _ => Effect::Ends,
     }
 }
@@ -202,13 +207,17 @@ impl Machine {
 
     pub(super) fn undo(&mut self, now: Duration, id: u64, fault: Name) {
         let ours = |of: &Option<Name>| of.as_ref() == Some(&fault);
-        let (dropped, kept): (Vec<_>, _) = std::mem::take(&mut self.turns).into_iter().partition(|turn| ours(&turn.fault));
+        let (dropped, kept): (Vec<_>, _) =
+            std::mem::take(&mut self.turns).into_iter().partition(|turn| ours(&turn.fault));
         self.turns = kept;
         let mut back = false;
         for turn in dropped {
             back |= turn.awaits();
-            if let (Stage::Sent { .. }, What::Process(Blow { deed: ProcessDeed { down: Some(_), .. }, .. }), Body::Running(running)) =
-                (turn.stage, &turn.what, &mut self.body)
+            if let (
+                Stage::Sent { .. },
+                What::Process(Blow { deed: ProcessDeed { down: Some(_), .. }, .. }),
+                Body::Running(running),
+            ) = (turn.stage, &turn.what, &mut self.body)
             {
                 // It was to be kept down for a time, and that time is over.
                 running.start_after = true;
@@ -297,7 +306,9 @@ impl Machine {
             What::Swap { .. } | What::Next { .. } => {
                 self.tell(Tell::Deed { fault: fault(), action: "env", done, text: text.into() });
             }
-            What::Process(_) => self.tell(Tell::Deed { fault: fault(), action: "process", done, text: text.into() }),
+            What::Process(_) => {
+                self.tell(Tell::Deed { fault: fault(), action: "process", done, text: text.into() })
+            }
             What::Undo { actions, .. } => {
                 for action in actions {
                     self.tell(Tell::Undone { fault: fault(), action, done, text: text.into() });
@@ -391,12 +402,18 @@ impl Machine {
                 Stage::Awaiting { by } => by,
             };
             let outcome = match &self.body {
-                Body::Running(running) if running.is_lost(now) => Some(Err("does not end, not even by SIGKILL".into())),
-                Body::Running(running) if running.ending.is_none() && turn.fits(running, self.incarnation) => {
+                Body::Running(running) if running.is_lost(now) => {
+                    Some(Err("does not end, not even by SIGKILL".into()))
+                }
+                Body::Running(running)
+                    if running.ending.is_none() && turn.fits(running, self.incarnation) =>
+                {
                     turn.stage = Stage::Awaiting { by: by.or(Some(now + within)) };
                     running.ready.map(Ok)
                 }
-                Body::None if !self.holds.is_empty() && matches!(turn.what, What::Undo { .. }) => Some(Ok(now)),
+                Body::None if !self.holds.is_empty() && matches!(turn.what, What::Undo { .. }) => {
+                    Some(Ok(now))
+                }
                 Body::None if by.is_some() && self.start.is_none() && self.holds.is_empty() => {
                     Some(Err("ended before it was ready".into()))
                 }
@@ -445,7 +462,8 @@ impl Machine {
                     }
                 }
                 Body::None if self.start.is_none() && self.holds.is_empty() => {
-                    let restart = matches!(&turn.what, What::Process(blow) if blow.deed.what == ProcessWhat::Restart);
+                    let restart =
+                        matches!(&turn.what, What::Process(blow) if blow.deed.what == ProcessWhat::Restart);
                     if restart && turn.stage == Stage::Waiting && !turn.answered {
                         turn.stage = Stage::Awaiting { by: None };
                         self.replace(place, turn);
@@ -472,7 +490,8 @@ impl Machine {
         let struck = self.turns.iter().any(|turn| matches!(turn.stage, Stage::Sent { .. }));
         let incarnation = self.incarnation;
         let patience = self.patience();
-        let (Body::Running(running), What::Process(blow), Some(fault)) = (&mut self.body, &mut turn.what, &turn.fault)
+        let (Body::Running(running), What::Process(blow), Some(fault)) =
+            (&mut self.body, &mut turn.what, &turn.fault)
         else {
             return;
         };
@@ -502,7 +521,9 @@ impl Machine {
                 self.out.push(Command::Signal(signal));
                 return self.replace(place, turn);
             }
-            ProcessWhat::Kill(signal) if effect(signal) == Effect::Stops => (signal, "it was stopped".into(), Some(None)),
+            ProcessWhat::Kill(signal) if effect(signal) == Effect::Stops => {
+                (signal, "it was stopped".into(), Some(None))
+            }
             ProcessWhat::Kill(signal) => (signal, format!("it was sent {signal}"), None),
             ProcessWhat::Pause(_) if blow.again && !running.pauses.is_empty() => return,
             ProcessWhat::Pause(time) => {
@@ -535,7 +556,9 @@ impl Machine {
         if !matches!(self.body, Body::None) || self.start.is_some() || !self.holds.is_empty() {
             return;
         }
-        let idle = |turn: &Turn| !turn.answered && turn.stage == Stage::Waiting && matches!(turn.what, What::Process(_));
+        let idle = |turn: &Turn| {
+            !turn.answered && turn.stage == Stage::Waiting && matches!(turn.what, What::Process(_))
+        };
         let (idle, kept): (Vec<_>, _) = std::mem::take(&mut self.turns).into_iter().partition(idle);
         self.turns = kept;
         for turn in idle {
