@@ -161,7 +161,9 @@ fn after_a_restart_of_everything_each_comes_back_in_its_order() {
     let presence = back("presence answers");
     let (gateway, events) = (back("the gateway answers"), back("events are handled"));
     let (upgrades, search) = (back("upgrades work"), back("queries find something"));
-    assert!(presence <= gateway && presence <= events, "{presence} {gateway} {events}");
+    // each probe asks ten times a second, and not at the same moments
+    let beat = 0.5;
+    assert!(presence < gateway + beat && presence < events + beat, "{presence} {gateway} {events}");
     assert!(presence < upgrades, "healthy before its WebSocket port is bound: {presence} {upgrades}");
     assert!(gateway.max(events).max(upgrades) < search, "{gateway} {events} {upgrades} {search}");
     for probe in [
