@@ -22,6 +22,7 @@ pub mod restore;
 #[cfg(test)]
 mod testing;
 mod turn;
+mod veil;
 
 pub use actor::{ServiceStatus, start};
 pub use entries::Debt;
