@@ -5,24 +5,23 @@
 
 use super::child::{self, Exit};
 use super::duty::Duties;
-use super::env::{self, Mask, Vars};
-use super::group::Group;
+use super::env::{self, Vars};
 use super::ledger::Ledger;
-use super::machine::{Command, Input, Machine, Setup, State, Tell};
+use super::life::{Command, Input, Tell};
+use super::machine::Machine;
 use super::output::{self, Awaited, Said, Voice};
 use super::ready::{Doubt, Look};
+use super::unit::{Process, ServiceStatus, Unit};
 use super::{Debt, Failure, Order, Plan, Supervisor, Watch};
-use crate::model::{EnvSwap, ReadyCheck, Service, SinceMoment};
+use crate::model::{EnvSwap, ReadyCheck, SinceMoment};
 use crate::telemetry::{Did, Event, StartReason, Telemetry};
 use crate::units::{Name, Span};
 use nix::sys::signal::Signal;
-use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// Notes of tasks that wait to be read; whoever has more to say waits.
@@ -33,23 +32,6 @@ const REST: Duration = Duration::from_millis(100);
 const LAST: Duration = Duration::from_secs(1);
 /// What is slept when nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
-
-/// A service as it is now.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ServiceStatus {
-    /// Its name.
-    pub name: Name,
-    /// How far it is.
-    pub state: State,
-    /// Its process, if there is one.
-    pub pid: Option<u32>,
-    /// Its how manyth process this is, or the last one was, from 1; 0 before the first.
-    pub incarnation: u32,
-    /// How often it was started again.
-    pub restarts: u32,
-    /// Variables that differ from the file.
-    pub drifted: Vec<String>,
-}
 
 /// What all can read of how the services are.
 pub(super) type Board = Arc<Mutex<Vec<ServiceStatus>>>;
@@ -78,29 +60,6 @@ pub(super) enum Note {
     },
     /// Nothing of ours runs any more, or cannot be ended.
     Ended(Result<usize, String>),
-}
-
-/// A service.
-#[derive(Debug)]
-pub(super) struct Unit {
-    pub(super) service: Arc<Service>,
-    expected: Vec<(String, String)>,
-    /// `None`: Brownout does not run it.
-    pub(super) machine: Option<Machine>,
-    voice: Arc<Voice>,
-    child: Option<Process>,
-    incarnation: u32,
-    drifted: Vec<String>,
-    /// What is known of why it is not ready.
-    doubt: Doubt,
-    last_exit: Option<String>,
-}
-
-#[derive(Debug)]
-struct Process {
-    group: Arc<Group>,
-    /// Looks whether it is ready.
-    looks: Option<AbortHandle>,
 }
 
 /// Starts a supervisor. Nothing of a service runs before it is told to bring them up.
@@ -143,62 +102,6 @@ pub fn start(
         runtime.shutdown_timeout(LAST);
     })?;
     Ok(supervisor.with_thread(thread))
-}
-
-impl Unit {
-    fn new(plan: Plan, scale: f64) -> Self {
-        let Plan { service, expected_env } = plan;
-        let machine = service.is_ours().then(|| {
-            Machine::new(Setup {
-                name: service.name.clone(),
-                grace: service.grace,
-                restart: service.restart,
-                within: service.ready.as_ref().map(|ready| ready.within),
-                scale,
-            })
-        });
-        Self {
-            voice: Arc::new(Voice::new(Mask::new(&service))),
-            service: Arc::new(service),
-            expected: expected_env,
-            machine,
-            child: None,
-            incarnation: 0,
-            drifted: Vec::new(),
-            doubt: Doubt::default(),
-            last_exit: None,
-        }
-    }
-
-    fn status(&self) -> ServiceStatus {
-        ServiceStatus {
-            name: self.service.name.clone(),
-            state: self.machine.as_ref().map_or(State::External, Machine::state),
-            pid: self.child.as_ref().map(|child| child.group.pid()),
-            incarnation: self.incarnation,
-            restarts: self.incarnation.saturating_sub(1),
-            drifted: self.drifted.clone(),
-        }
-    }
-
-    /// A failure with all that is known of why.
-    pub(super) fn explain(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        let why = if self.child.is_some() { self.doubt.get() } else { self.last_exit.clone() };
-        if let Some(why) = why {
-            text.push_str(": ");
-            text.push_str(&self.voice.masked(&why));
-        }
-        let tail = self.voice.tail();
-        if !tail.is_empty() {
-            text.push_str("\nthe end of its output:");
-            for line in tail {
-                text.push_str("\n  ");
-                text.push_str(&line);
-            }
-        }
-        text
-    }
 }
 
 /// What the actor works with.
@@ -303,7 +206,7 @@ impl Actor {
         for child in self.desk.units.iter().filter_map(|unit| unit.child.as_ref()) {
             child.group.signal(Signal::SIGKILL);
         }
-        for failure in self.duties.unhook_all(&self.desk.ledger).await {
+        for failure in self.duties.hooks.undo_all(&self.desk.ledger).await {
             tracing::error!("{failure}");
         }
         let ledger = Arc::clone(&self.desk.ledger);
@@ -337,11 +240,6 @@ impl Desk {
     fn post(&self) {
         let statuses = self.units.iter().map(Unit::status).collect();
         *self.board.lock().unwrap_or_else(PoisonError::into_inner) = statuses;
-    }
-
-    /// The place of a service.
-    pub(super) fn find(&self, name: &Name) -> Option<usize> {
-        self.units.iter().position(|unit| unit.service.name == *name)
     }
 
     pub(super) fn publish(&self, unit: &Unit, did: Did) {

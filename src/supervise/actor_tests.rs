@@ -1,7 +1,9 @@
 //! The supervisor with real processes.
 
 use super::*;
-use crate::model::{Deed, EnvApply, Hook, ProcessDeed, ProcessWhat, Ready, ReadyCheck, Restart, RestartWhen};
+use crate::model::{
+    Deed, EnvApply, Hook, ProcessDeed, ProcessWhat, Ready, ReadyCheck, Restart, RestartWhen, Service,
+};
 use crate::supervise::testing::{is_alive, ledger, pid_in, service, until};
 use crate::supervise::{Pace, ServiceState};
 use crate::telemetry::{ExitCause, Stamped};

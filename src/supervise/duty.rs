@@ -4,18 +4,17 @@
 //! the other. Hooks of one fault on one service never overlap. Knows nothing of processes.
 
 use super::actor::{Desk, Note};
-use super::hook::{self, Applied};
-use super::ledger::Ledger;
-use super::machine::Input;
+use super::hooks::Hooks;
+use super::life::Input;
 use super::{Failure, Hit, Order, Pace};
-use crate::model::{Deed, Hook};
+use crate::model::Deed;
 use crate::telemetry::Event;
 use crate::units::Name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 /// How long what was sent SIGKILL may take to end when everything is put down.
@@ -30,7 +29,7 @@ pub(super) struct Duties {
     jobs: BTreeMap<u64, Job>,
     /// Deeds that can be hit, and whose they are.
     hits: BTreeMap<u64, u64>,
-    hooks: BTreeMap<(Name, usize), Line>,
+    pub(super) hooks: Hooks,
     /// Faults that did something to a service, and to which.
     struck: BTreeSet<(Name, usize)>,
     failures: Vec<Failure>,
@@ -61,9 +60,6 @@ struct Job {
     hits: usize,
 }
 
-/// The hooks of a fault on a service, one after the other: the task that was begun last hands over what is applied.
-type Line = JoinHandle<Vec<(Hook, Applied)>>;
-
 /// All services are being started.
 struct Bring {
     answer: oneshot::Sender<Result<(), Failure>>,
@@ -89,7 +85,7 @@ impl Duties {
             }
             Order::Apply { fault, services, deeds, pace, hit } => {
                 for service in services {
-                    let Some(unit) = desk.find(&service) else {
+                    let Some(unit) = place(&service, desk) else {
                         let text = format!(
                             "there is no service `{service}` that fault `{fault}` could be applied to"
                         );
@@ -133,7 +129,7 @@ impl Duties {
         if let Deed::Hook(hook) = deed {
             let id = self.open(order, Duty::Hook { job: number, fault: fault.clone(), unit });
             self.hits.insert(id, number);
-            self.hook(id, fault, unit, hook, desk);
+            self.hooks.apply(id, fault, unit, hook, desk);
         } else if desk.units.get(unit).is_some_and(|unit| unit.machine.is_some()) {
             let id = self.open(order, Duty::Deed { job: number, unit });
             self.hits.insert(id, number);
@@ -146,34 +142,6 @@ impl Duties {
         }
     }
 
-    fn hook(&mut self, id: u64, fault: Name, unit: usize, hook: Hook, desk: &Desk) {
-        let Some(service) = desk.units.get(unit).map(|unit| unit.service.name.clone()) else { return };
-        let before = self.hooks.remove(&(fault.clone(), unit));
-        let (ledger, notes, of) = (Arc::clone(&desk.ledger), desk.notes.clone(), fault.clone());
-        let line = tokio::spawn(async move {
-            let mut applied = handed_over(before).await;
-            let done = if applied.iter().any(|(known, _)| *known == hook) {
-                Ok(())
-            } else {
-                let with = hook.clone();
-                let answer = spawn_blocking(move || hook::apply(&ledger, &of, &service, &with)).await;
-                match answer {
-                    Ok(Ok((undo, done))) => {
-                        applied.push((hook, undo));
-                        done
-                    }
-                    Ok(Err(error)) => {
-                        Err(format!("it was not applied, because its undo cannot be noted: {error}"))
-                    }
-                    Err(error) => Err(format!("it was not applied: {error}")),
-                }
-            };
-            let _ = notes.send(Note::Hooked { id, done }).await;
-            applied
-        });
-        self.hooks.insert((fault, unit), line);
-    }
-
     fn undo(&mut self, order: u64, fault: &Name, desk: &mut Desk) {
         self.jobs.retain(|_, job| job.fault != *fault);
         self.hits.retain(|_, job| self.jobs.contains_key(job));
@@ -181,29 +149,15 @@ impl Duties {
             std::mem::take(&mut self.struck).into_iter().partition(|(of, _)| of == fault);
         self.struck = kept;
         for (fault, unit) in over {
-            if self.hooks.contains_key(&(fault.clone(), unit)) {
-                self.unhook(order, fault.clone(), unit, desk);
+            if self.hooks.has(&fault, unit) {
+                let id = self.open(order, Duty::Unhook { fault: fault.clone(), unit });
+                self.hooks.undo(id, fault.clone(), unit, desk);
             }
             if desk.units.get(unit).is_some_and(|unit| unit.machine.is_some()) {
                 let id = self.open(order, Duty::Undo(unit));
                 desk.queue.push_back((unit, Input::Undo { id, fault }));
             }
         }
-    }
-
-    fn unhook(&mut self, order: u64, fault: Name, unit: usize, desk: &Desk) {
-        let before = self.hooks.remove(&(fault.clone(), unit));
-        let id = self.open(order, Duty::Unhook { fault: fault.clone(), unit });
-        let (ledger, notes) = (Arc::clone(&desk.ledger), desk.notes.clone());
-        let line = tokio::spawn(async move {
-            let applied = handed_over(before).await;
-            let some = !applied.is_empty();
-            let wrong = take_back(applied, &ledger).await;
-            let done = if wrong.is_empty() { Ok(some) } else { Err(wrong.join("\n")) };
-            let _ = notes.send(Note::Unhooked { id, done }).await;
-            Vec::new()
-        });
-        self.hooks.insert((fault, unit), line);
     }
 
     fn put_down(&mut self, order: u64, answer: oneshot::Sender<Vec<Failure>>, desk: &mut Desk) {
@@ -214,8 +168,9 @@ impl Duties {
         self.jobs.clear();
         self.hits.clear();
         for (fault, unit) in std::mem::take(&mut self.struck) {
-            if self.hooks.contains_key(&(fault.clone(), unit)) {
-                self.unhook(order, fault, unit, desk);
+            if self.hooks.has(&fault, unit) {
+                let id = self.open(order, Duty::Unhook { fault: fault.clone(), unit });
+                self.hooks.undo(id, fault, unit, desk);
             }
         }
         let (begun, down) = (BTreeMap::new(), BTreeSet::new());
@@ -392,29 +347,6 @@ impl Duties {
             });
         }
     }
-
-    /// Undoes all hooks, at the end of all; what could not be undone.
-    pub(super) async fn unhook_all(&mut self, ledger: &Arc<Ledger>) -> Vec<String> {
-        let mut wrong = Vec::new();
-        for line in std::mem::take(&mut self.hooks).into_values() {
-            wrong.extend(take_back(handed_over(Some(line)).await, ledger).await);
-        }
-        wrong
-    }
-}
-
-/// Undoes hooks, the last one first; what could not be undone.
-async fn take_back(applied: Vec<(Hook, Applied)>, ledger: &Arc<Ledger>) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for (_, applied) in applied.into_iter().rev() {
-        let ledger = Arc::clone(ledger);
-        match spawn_blocking(move || applied.undo(&ledger)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(why)) => wrong.push(why),
-            Err(error) => wrong.push(error.to_string()),
-        }
-    }
-    wrong
 }
 
 /// The services that Brownout runs.
@@ -422,11 +354,9 @@ fn ours(desk: &Desk) -> impl Iterator<Item = usize> {
     desk.units.iter().enumerate().filter(|(_, unit)| unit.machine.is_some()).map(|(place, _)| place)
 }
 
-async fn handed_over(before: Option<Line>) -> Vec<(Hook, Applied)> {
-    match before {
-        Some(line) => line.await.unwrap_or_default(),
-        None => Vec::new(),
-    }
+/// The place of a service.
+fn place(name: &Name, desk: &Desk) -> Option<usize> {
+    desk.units.iter().position(|unit| unit.service.name == *name)
 }
 
 fn about(fault: &Name, unit: usize, desk: &Desk) -> String {

@@ -1,7 +1,8 @@
 //! The machine of one service against a world of simulated processes.
 
 use super::*;
-use crate::model::{EnvApply, ProcessWhat};
+use crate::model::{Deed, EnvApply, EnvSwap, ProcessWhat, Restart};
+use crate::supervise::Failure;
 use crate::supervise::Pace;
 use proptest::collection::vec;
 use proptest::prelude::*;

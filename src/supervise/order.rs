@@ -1,6 +1,7 @@
 //! What a supervisor is told, and the handle by which it is told.
 
-use super::actor::{Board, ServiceStatus};
+use super::actor::Board;
+use super::unit::ServiceStatus;
 use crate::model::{Deed, Service, SinceMoment};
 use crate::units::Name;
 use std::fmt;
