@@ -15,7 +15,7 @@ use super::unit::{Process, ServiceStatus, Unit};
 use super::{Debt, Failure, Order, Plan, Supervisor, Watch};
 use crate::model::{EnvSwap, ReadyCheck, SinceMoment};
 use crate::telemetry::{Did, Event, StartReason, Telemetry};
-use crate::units::{Name, Span};
+use crate::units::Span;
 use nix::sys::signal::Signal;
 use std::collections::VecDeque;
 use std::io;
