@@ -1,14 +1,10 @@
 //! Reports of journals: each `tests/golden/report/NAME.jsonl`, held against the experiment `NAME.toml` beside it, is
 //! `NAME.txt`, `NAME.report.json` and `NAME.xml`. `BLESS=1` writes them anew.
 
-use brownout::model::{
-    self, Ask, Deed, EnvApply, EnvSwap, Expectation, Experiment, FaultRule, HttpAsk, On, Overrides, Phase,
-    Probe, Restart, RestartWhen, Service, ServiceCheck, ServiceMetric, StatusSet, When, Who,
-};
+use brownout::model::{self, Experiment, Overrides};
 use brownout::report::{Exit, Fold, Report, Terms, build, json, junit, text};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 const CASES: [(&str, u8); 8] = [
     ("passed", 0),
@@ -27,87 +23,7 @@ fn file(name: &str) -> PathBuf {
 
 fn experiment(name: &str) -> Experiment {
     let loaded = model::load(&file(&format!("{name}.toml")), &Overrides::default());
-    let mut experiment = loaded.unwrap_or_else(|problems| panic!("{}", problems.render(false))).experiment;
-    if name == "drift" {
-        with_service(&mut experiment);
-    }
-    experiment
-}
-
-/// A service whose environment drifts, and what is expected of it.
-fn with_service(experiment: &mut Experiment) {
-    let name = |text: &str| text.parse().unwrap();
-    experiment.services.push(Service {
-        name: name("api"),
-        command: vec!["node".into(), "api.js".into()],
-        cwd: None,
-        clean_env: false,
-        env: vec![("ENVIRONMENT".into(), "production".into())],
-        user: None,
-        grace: Duration::from_secs(10),
-        after: vec![],
-        show_env: vec!["ENVIRONMENT".into()],
-        ready: None,
-        restart: Restart { when: RestartWhen::Always, ..Restart::default() },
-        skipped: None,
-        line: 18,
-    });
-    let swap = EnvSwap {
-        set: vec![("ENVIRONMENT".into(), "development".into())],
-        unset: vec![],
-        apply: EnvApply::NextRestart,
-        restarts: Some(1),
-    };
-    experiment.faults.push(FaultRule {
-        name: name("old task definition"),
-        edges: vec![],
-        services: vec![name("api")],
-        who: Who::default(),
-        when: When::default(),
-        armed: true,
-        ttl: None,
-        optional: false,
-        actions: vec![],
-        deeds: vec![Deed::Env(swap)],
-        line: 24,
-    });
-    let ask = HttpAsk {
-        edge: Some(0),
-        url: "/graphql".into(),
-        method: "GET".into(),
-        headers: vec![],
-        status: vec![StatusSet { low: 404, high: 404 }],
-        text: None,
-        json: vec![],
-    };
-    let probe = Probe {
-        ask: Ask::Http(Box::new(ask)),
-        every: Duration::from_secs(60),
-        timeout: Duration::from_secs(2),
-        tolerate_unreachable: true,
-        max_exposure: Duration::from_secs(300),
-    };
-    let check = |metric, limit: &str, line| ServiceCheck { metric, limit: limit.parse().unwrap(), line };
-    let value = ServiceMetric::Env { name: "ENVIRONMENT".into(), value: "production".into() };
-    let checks = vec![
-        check(ServiceMetric::CrashRate, "< 0.01/h", 36),
-        check(ServiceMetric::Downtime, "<= 5m", 37),
-        check(value, "== 100%", 38),
-    ];
-    for (called, on, line) in [
-        ("the playground is closed", On::Probe(probe), 29),
-        ("it stays up and as it is", On::Service { service: 0, checks }, 35),
-    ] {
-        let (name, phases) = (name(called), vec![Phase::Fault]);
-        experiment.expects.push(Expectation {
-            name,
-            on,
-            phases,
-            include_injected: false,
-            baseline: true,
-            line,
-        });
-    }
+    loaded.unwrap_or_else(|problems| panic!("{}", problems.render(false))).experiment
 }
 
 fn report(name: &str, terms: &Terms) -> Report {

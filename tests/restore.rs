@@ -188,6 +188,24 @@ fn a_run_that_ends_leaves_no_ledger_and_one_without_a_command_no_state() {
 }
 
 #[test]
+fn values_of_the_environment_are_told_by_name() {
+    let home = Home::new();
+    // Its own environment is what a file's `${env.NAME}` is filled in from.
+    let secret = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+    let ledger = Ledger::open(&home.path(".brownout")).unwrap();
+    let argv = ["sh", "-c", &format!("echo got {secret}; exit 1")].map(str::to_owned).to_vec();
+    let within = Duration::from_secs(60);
+    ledger.owe(Debt::Run { fault: "stall".into(), service: "db".into(), argv, within }).unwrap();
+    drop(ledger);
+    let (code, _, err) = home.done(&["restore"]);
+    assert_eq!(code, Some(7));
+    let shown = "`sh -c 'echo got ${env.CARGO_MANIFEST_DIR}; exit 1'` ended with exit code 1\n  | got ${env.CARGO_MANIFEST_DIR}\n";
+    assert!(err.contains(shown), "{err}");
+    let hidden = err.replace(&format!("(cd {secret} "), "");
+    assert!(!hidden.contains(&secret), "{err}");
+}
+
+#[test]
 fn what_cannot_be_put_back_stops_every_start_until_it_is_forgotten() {
     let home = Home::new();
     let ledger = Ledger::open(&home.path(".brownout")).unwrap();

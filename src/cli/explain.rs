@@ -99,12 +99,8 @@ fn show(
     }
     for (fault, services, does) in on_services(experiment) {
         let services: Vec<String> = services.iter().map(|name| format!("`{name}`")).collect();
-        writeln!(
-            out,
-            "`{fault}` does {} to {}: it strikes no request",
-            does.join(" and "),
-            services.join(", ")
-        )?;
+        let (on, does) = (services.join(", "), does.join(", "));
+        writeln!(out, "fault `{fault}` is on {on} ({does}): it strikes no request")?;
     }
     Ok(())
 }
@@ -247,5 +243,35 @@ impl Subject for Asked<'_> {
     }
     fn identity(&self) -> Option<&[u8]> {
         self.edge.identity.as_deref().and_then(|name| self.header(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn faults_on_services_strike_no_request() {
+        let explained = |format| {
+            let args = Args {
+                file: "tests/golden/accepted/services.toml".into(),
+                request: "GET /".into(),
+                headers: Vec::new(),
+                n: 3,
+                edge: Some("provider".into()),
+                at: "0s".parse().unwrap(),
+            };
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let code = run(&args, &Flags::of(&[], &[], None), format, &mut out, &mut err);
+            assert_eq!((code, err.as_slice()), (0, &[][..]));
+            String::from_utf8(out).unwrap()
+        };
+        let text = explained(Format::Human);
+        assert!(text.contains("0 of 3 struck"), "{text}");
+        assert!(text.contains("fault `drift` is on `api` (env, process): it strikes no request"), "{text}");
+        let json: Value = serde_json::from_str(&explained(Format::Json)).unwrap();
+        let pause = json!({ "fault": "pause", "services": ["api", "db"], "does": ["process"] });
+        assert_eq!(json["services"][1], pause);
     }
 }

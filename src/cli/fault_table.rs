@@ -130,7 +130,11 @@ pub(crate) fn show(command: &Command, answer: &Value) -> String {
         }
         (Command::Arm(_), None) => "armed".into(),
         (Command::Heal { name: Some(name), .. }, Some(fault)) => {
-            format!("`{name}` is healed: {} of {} exchanges were struck", fault.hits, fault.matched)
+            let did = match fault.services.is_empty() {
+                true => format!("{} of {} exchanges were struck", fault.hits, fault.matched),
+                false => format!("{} of {} times it was carried out", fault.hits, fault.matched),
+            };
+            format!("`{name}` is healed: {did}")
         }
         (Command::Heal { name: Some(name), .. }, None) => format!("`{name}` is healed"),
         (Command::Heal { .. }, _) => {

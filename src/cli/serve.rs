@@ -11,6 +11,7 @@ use crate::control::Owner;
 use crate::model::{Experiment, FaultRule, Guardrail, Ttl};
 use crate::report::Exit;
 use crate::run::guard::Guards;
+use crate::run::progress::lived;
 use crate::run::{Stage, Stop};
 use crate::supervise::Failure;
 use crate::telemetry::Event;
@@ -226,6 +227,14 @@ async fn attend(
                 match &event.event {
                     Event::Window(window) => guards.take(event.t, window),
                     Event::Armed { fault, owner, .. } if !live.quiet => eprintln!("armed: {fault} (by {owner})"),
+                    Event::Service { service, incarnation, did } if !live.quiet => {
+                        if let Some(line) = lived(service, *incarnation, did) {
+                            eprintln!("{line}");
+                        }
+                    }
+                    Event::Deed { done: false, text, .. } | Event::Undone { done: false, text, .. } => {
+                        eprintln!("error: {text}");
+                    }
                     Event::Healed { fault, why, matched, hits, .. } if !live.quiet => {
                         eprintln!("healed: {fault} ({why}; {matched} matched, {hits} hit)");
                     }

@@ -12,6 +12,7 @@ struct At<'a> {
     key: &'a str,
     shape: &'static str,
     example: &'static str,
+    required: bool,
 }
 
 /// Checks a table; `place` is its header, for what is missing in it.
@@ -19,7 +20,8 @@ pub(crate) fn table(tree: &mut Tree, shape: &'static Shape, place: Place, proble
     for entry in &mut tree.entries {
         match shape.key(&entry.key) {
             Some(key) => {
-                let at = At { key: &entry.key, shape: shape.name, example: key.example };
+                let at =
+                    At { key: &entry.key, shape: shape.name, example: key.example, required: key.required };
                 value(&mut entry.node, &key.kind, at, problems);
             }
             None => {
@@ -29,7 +31,12 @@ pub(crate) fn table(tree: &mut Tree, shape: &'static Shape, place: Place, proble
                     && key.kind.shape().is_some()
                     && takes(&key.kind, &entry.node)
                 {
-                    let at = At { key: &entry.key, shape: shape.name, example: key.example };
+                    let at = At {
+                        key: &entry.key,
+                        shape: shape.name,
+                        example: key.example,
+                        required: key.required,
+                    };
                     value(&mut entry.node, &key.kind, at, problems);
                 }
                 entry.node.broken = true;
@@ -135,7 +142,10 @@ fn value(node: &mut Node, kind: &'static Kind, at: At<'_>, problems: &mut Proble
                     Problem::error(format!("`{}` is empty in {}", at.key, quoted(at.shape)))
                         .at(place)
                         .label("an empty list")
-                        .help(format!("write {}, or leave `{}` out", kind.describe(), at.key)),
+                        .help(match at.required {
+                            true => format!("write {}", kind.describe()),
+                            false => format!("write {}, or leave `{}` out", kind.describe(), at.key),
+                        }),
                 );
             }
             list.iter_mut().for_each(|node| value(node, kind, at, problems));

@@ -14,6 +14,7 @@ mod fill;
 mod jsonpath;
 mod keys;
 mod law;
+mod limit;
 mod load;
 mod loops;
 mod overrides;

@@ -189,12 +189,9 @@ impl Planter<'_> {
                     }
                 }
             } else if let Some(name) = reference.strip_prefix("port.") {
-                match self.port(name, whole) {
-                    Ok(port) => filled.push_str(&port.to_string()),
-                    Err(problem) => {
-                        broken = true;
-                        problems.push(problem.at(place));
-                    }
+                match self.port(name, whole, place, problems) {
+                    Some(port) => filled.push_str(&port.to_string()),
+                    None => broken = true,
                 }
             } else {
                 filled.push_str(whole);
@@ -207,18 +204,29 @@ impl Planter<'_> {
 }
 
 impl Planter<'_> {
-    fn port(&self, name: &str, whole: &str) -> Result<u16, Problem> {
+    fn port(&self, name: &str, whole: &str, place: Place, problems: &mut Problems) -> Option<u16> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
-            return Err(Problem::error(format!("`{}` names no port", whole.escape_debug()))
-                .label("a name of letters, digits, `-` and `_` is missing")
-                .help("write one such as `${port.api}`"));
+            problems.push(
+                Problem::error(format!("`{}` names no port", whole.escape_debug()))
+                    .at(place)
+                    .label("its name has only letters, digits, `-` and `_`")
+                    .help("write one such as `${port.api}`"),
+            );
+            return None;
         }
-        self.ports.of(name).map_err(|error| {
-            Problem::error(format!("there is no free port for `{whole}`"))
-                .label(error.to_string())
-                .help("write a port instead, or close what is not needed")
-        })
+        match self.ports.of(name) {
+            Ok(port) => Some(port),
+            Err(error) => {
+                problems.push(
+                    Problem::error(format!("there is no free port for `{whole}`"))
+                        .at(place)
+                        .label(error.to_string())
+                        .help("write a port instead, or close what is not needed"),
+                );
+                None
+            }
+        }
     }
 }
 

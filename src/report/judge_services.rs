@@ -52,8 +52,8 @@ pub fn lived(service: &ServiceFold, fold: &Fold, phase: Phase) -> Option<Lived> 
         if let Some(ended) = one.ended.as_ref().filter(|ended| within(ended.at)) {
             match ended.cause {
                 ExitCause::Itself => lived.crashes += 1,
-                ExitCause::Fault | ExitCause::Swap => lived.kills += 1,
-                ExitCause::End => {}
+                ExitCause::Fault => lived.kills += 1,
+                ExitCause::Swap | ExitCause::End => {}
             }
         }
     }

@@ -237,8 +237,11 @@ impl Page {
         let seen = check.observed.map_or_else(|| "–".into(), |value| self::value(check, value));
         let seen =
             self.paint(if check.met == Some(false) { BAD } else { Style::new() }, &format!("{seen:>9}"));
-        let what =
-            format!("{} {}", fit(&check.name, 30), fit(&format!("{} {}", check.target(), check.key), 24));
+        let on = match check.probe {
+            Some(_) => check.key.clone(),
+            None => format!("{} {}", check.target(), check.key),
+        };
+        let what = format!("{} {}", fit(&check.name, 30), fit(&on, 24));
         let mut remark = Vec::new();
         if check.phase != "fault" {
             remark.push(format!("in the {}", check.phase));

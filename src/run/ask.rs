@@ -23,6 +23,8 @@ use tokio_util::task::AbortOnDropHandle;
 const BODY: usize = 1 << 20;
 /// How long a body that nobody looks at is read on, so that an answer is not cut short for nothing.
 const LINGER: Duration = Duration::from_millis(250);
+/// The troubles for which an edge answers itself because the service behind it does not.
+const SILENT: [&str; 4] = ["connect", "connect-timeout", "closed", "timeout"];
 /// A value or a text in a message is no longer.
 const SHOWN: usize = 80;
 
@@ -59,6 +61,8 @@ pub(super) struct HttpQuestion {
     port: u16,
     request: http::Request<Empty<Bytes>>,
     ask: HttpAsk,
+    /// It goes through an edge of ours.
+    marked: bool,
 }
 
 impl HttpQuestion {
@@ -92,12 +96,13 @@ impl HttpQuestion {
             request = request.header(name, value);
         }
         let address = host.parse().ok().map(|ip| SocketAddr::new(ip, port));
-        if address.is_some_and(|address| edges.contains(&address)) {
+        let marked = address.is_some_and(|address| edges.contains(&address));
+        if marked {
             request = request.header(mark.0, mark.1);
         }
         let request =
             request.body(Empty::new()).map_err(|error| format!("`{url}` cannot be asked: {error}"))?;
-        Ok(Self { host, port, request, ask })
+        Ok(Self { host, port, request, ask, marked })
     }
 
     /// Asks.
@@ -115,6 +120,11 @@ impl HttpQuestion {
             handshake(TokioIo::new(stream)).await.map_err(|error| broke_off(&error))?;
         let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
         let answer = sender.send_request(self.request.clone()).await.map_err(|error| broke_off(&error))?;
+        let own = answer.headers().get("x-brownout-error").and_then(|kind| kind.to_str().ok());
+        if let Some(kind) = own.filter(|kind| self.marked && SILENT.contains(kind)) {
+            // The edge answers for a service that does not.
+            return Err(format!("nobody answers behind the edge ({kind})"));
+        }
         if let Some(wrong) = self.status(answer.status().as_u16()) {
             return Ok(Answer::Wrong(wrong));
         }

@@ -3,6 +3,8 @@
 //! It is a process group of its own, so that a signal meant for it meets all of it and none of us. Whatever is left of the
 //! group when its leader ends is killed, and so is all of it when this is dropped: never an orphan.
 
+use crate::model::fill_in;
+use crate::problem::nearest;
 use crate::supervise::group::{self, Group};
 use nix::sys::signal::Signal;
 use std::io;
@@ -112,27 +114,18 @@ pub fn fill(argv: &[String], edges: &[(String, String)]) -> Result<Vec<String>, 
 }
 
 pub(super) fn fill_word(word: &str, edges: &[(String, String)]) -> Result<String, String> {
-    const OPEN: &str = "${edge.";
-    let mut out = String::new();
-    let mut rest = word;
-    while let Some(at) = rest.find(OPEN) {
-        let Some(end) = rest[at..].find('}') else { break };
-        let name = &rest[at + OPEN.len()..at + end];
-        let url = edges.iter().find(|(edge, _)| edge == name).map(|(_, url)| url);
-        let url = url.ok_or_else(|| {
-            let near = edges
-                .iter()
-                .map(|(edge, _)| edge)
-                .min_by_key(|edge| strsim::damerau_levenshtein(edge, name))
-                .map_or_else(String::new, |edge| format!(": did you mean `${{edge.{edge}}}`?"));
-            format!("there is no edge for `${{edge.{name}}}`{near}")
-        })?;
-        out.push_str(&rest[..at]);
-        out.push_str(url);
-        rest = &rest[at + end + 1..];
-    }
-    out.push_str(rest);
-    Ok(out)
+    let mut unknown = None;
+    let out = fill_in(word, |name| match edges.iter().find(|(edge, _)| edge == name) {
+        Some((_, url)) => url.clone(),
+        None => {
+            unknown.get_or_insert_with(|| name.to_owned());
+            String::new()
+        }
+    });
+    let Some(name) = unknown else { return Ok(out) };
+    let near = nearest(&name, edges.iter().map(|(edge, _)| edge.as_str()))
+        .map_or_else(String::new, |edge| format!(": did you mean `${{edge.{edge}}}`?"));
+    Err(format!("there is no edge for `${{edge.{name}}}`{near}"))
 }
 
 #[cfg(test)]

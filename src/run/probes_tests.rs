@@ -215,3 +215,23 @@ async fn nothing_is_told_after_its_end() {
     drop(running);
     assert_eq!(told.0.recv().await, None);
 }
+
+#[tokio::test]
+async fn an_edge_with_nobody_behind_it_is_silence_and_not_a_wrong_answer() {
+    const NOBODY: &str =
+        "HTTP/1.1 502 Bad Gateway\r\nx-brownout-error: connect\r\nContent-Length: 2\r\n\r\nno";
+    const MALFORMED: &str =
+        "HTTP/1.1 502 Bad Gateway\r\nx-brownout-error: answer\r\nContent-Length: 2\r\n\r\nno";
+    for (answer, through_edge, saw, words) in [
+        (NOBODY, true, Saw::Unreachable, "nobody answers behind the edge (connect)"),
+        (MALFORMED, true, Saw::Wrong, "status 502, expected 404"),
+        // what says so and is no edge of ours says it for itself
+        (NOBODY, false, Saw::Wrong, "status 502, expected 404"),
+    ] {
+        let (address, _) = serve(vec![answer]).await;
+        let edges = if through_edge { vec![address] } else { vec![] };
+        let ask = http(format!("http://{address}/graphql"), &[404], None, &[]);
+        let (_running, mut told) = begin(probe(ask, LIMIT), &edges);
+        assert_eq!(told.next().await, (saw, words.to_owned()));
+    }
+}

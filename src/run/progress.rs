@@ -226,7 +226,8 @@ impl Progress {
 }
 
 /// What is worth a line of a service's life.
-fn lived(service: &Name, incarnation: u32, did: &Did) -> Option<String> {
+#[must_use]
+pub fn lived(service: &Name, incarnation: u32, did: &Did) -> Option<String> {
     let text = match did {
         Did::Started { reason, env, .. } => {
             let why = match reason {

@@ -40,7 +40,13 @@ pub(super) enum Entry {
     /// The first one.
     Ledger { version: u32, pid: u32 },
     /// From now on this must be put back, from this folder.
-    Owe { id: u64, debt: Debt, cwd: PathBuf },
+    Owe {
+        id: u64,
+        debt: Debt,
+        cwd: PathBuf,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        hidden: Vec<(String, String)>,
+    },
     /// It is put back.
     Paid { id: u64 },
     /// A process that leads a group was started; its number, and when.
@@ -67,6 +73,8 @@ impl Entry {
 pub(super) struct Owed {
     pub(super) debt: Debt,
     pub(super) cwd: PathBuf,
+    /// Variables, name and value, whose values in it must not be shown.
+    pub(super) hidden: Vec<(String, String)>,
 }
 
 /// What a file says.
@@ -111,8 +119,8 @@ impl Book {
 
     pub(super) fn take(&mut self, entry: Entry) {
         match entry {
-            Entry::Owe { id, debt, cwd } => {
-                self.owed.insert(id, Owed { debt, cwd });
+            Entry::Owe { id, debt, cwd, hidden } => {
+                self.owed.insert(id, Owed { debt, cwd, hidden });
             }
             Entry::Paid { id } => {
                 self.owed.remove(&id);
@@ -127,10 +135,11 @@ impl Book {
 
     /// What would be written if it were written anew.
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
-        let owed = self.owed.iter().map(|(id, Owed { debt, cwd })| Entry::Owe {
+        let owed = self.owed.iter().map(|(id, Owed { debt, cwd, hidden })| Entry::Owe {
             id: *id,
             debt: debt.clone(),
             cwd: cwd.clone(),
+            hidden: hidden.clone(),
         });
         let children =
             self.children.iter().map(|(pid, start)| Entry::Child { pid: *pid, start: start.clone() });
@@ -152,7 +161,7 @@ mod tests {
     }
 
     fn owe(id: u64, debt: Debt) -> Entry {
-        Entry::Owe { id, debt, cwd: "/".into() }
+        Entry::Owe { id, debt, cwd: "/".into(), hidden: vec![("A".into(), "b".into())] }
     }
 
     fn written(entries: &[Entry]) -> Vec<u8> {
@@ -170,7 +179,13 @@ mod tests {
         let child = Entry::Child { pid: 7, start: "1".into() };
         let entries = [Entry::first(), owe(1, end("x")), owe(2, run.clone()), child, Entry::Paid { id: 1 }];
         let book = Book::read(&written(&entries));
-        assert_eq!(book.owed, BTreeMap::from([(2, Owed { debt: run, cwd: "/".into() })]));
+        assert_eq!(
+            book.owed,
+            BTreeMap::from([(
+                2,
+                Owed { debt: run, cwd: "/".into(), hidden: vec![("A".into(), "b".into())] }
+            )])
+        );
         assert_eq!(book.children, BTreeMap::from([(7, "1".into())]));
         assert_eq!((book.wrong, book.restoring, book.owner), (None, None, Some(std::process::id())));
         let anew: Vec<Entry> = Book::read(&written(&entries)).entries().collect();

@@ -4,8 +4,10 @@
 //! limit; what it leaves running ends with it. An undo may be run twice (a crash between its end and the note of it), so
 //! it must be able to. Everything here blocks. Knows nothing of when.
 
+use super::entries::Owed;
 use super::group::Group;
 use super::ledger::Ledger;
+use super::veil::{hidden_in, veiled};
 use super::{Debt, marker};
 use crate::model::Hook;
 use crate::units::Name;
@@ -58,12 +60,16 @@ pub fn apply(
         argv: hook.undo.clone(),
         within: hook.within,
     })?;
-    let done = match ledger.cwd(debt) {
-        Some(cwd) => carry_out(&hook.apply, &cwd, hook.within, &markers(ledger.marker().1, debt)),
+    let done = match ledger.debt(debt) {
+        Some(Owed { cwd, .. }) => {
+            carry_out(&hook.apply, &cwd, hook.within, &markers(ledger.marker().1, debt))
+        }
         None => Err("is not in the ledger".into()),
     };
     let done = done.map_err(|why| {
-        format!("fault `{fault}` could not be applied to service `{service}`: `{}` {why}", line(&hook.apply))
+        let hidden = hidden_in(&hook.apply, std::env::vars_os());
+        let (line, why) = (shown(&hook.apply, &hidden), veiled(&why, &hidden));
+        format!("fault `{fault}` could not be applied to service `{service}`: `{line}` {why}")
     });
     Ok((Applied { debt, ..applied }, done))
 }
@@ -74,13 +80,14 @@ impl Applied {
     /// # Errors
     /// A sentence for the user, with how it is done by hand; it stays owed.
     pub fn undo(&self, ledger: &Ledger) -> Result<(), String> {
-        let Some(cwd) = ledger.cwd(self.debt) else { return Ok(()) };
+        let Some(Owed { cwd, hidden, .. }) = ledger.debt(self.debt) else { return Ok(()) };
         let debt = Undo {
             fault: &self.fault,
             service: &self.service,
             argv: &self.undo,
             within: self.within,
             cwd: &cwd,
+            hidden: &hidden,
         };
         debt.run(ledger.marker().1, self.debt)?;
         ledger.paid(self.debt).map_err(|error| {
@@ -97,6 +104,7 @@ pub(super) struct Undo<'d> {
     pub(super) argv: &'d [String],
     pub(super) within: Duration,
     pub(super) cwd: &'d Path,
+    pub(super) hidden: &'d [(String, String)],
 }
 
 impl Undo<'_> {
@@ -108,20 +116,23 @@ impl Undo<'_> {
             Err(left) => Err(format!("was not run: {left}")),
         };
         done.map_err(|why| {
+            let (command, why) = (shown(self.argv, self.hidden), veiled(&why, self.hidden));
+            let folder = line(&[self.cwd.to_string_lossy().into_owned()]);
             format!(
-                "fault `{}` on service `{}` could not be undone: `{}` {why}\nby hand: (cd {} && {})",
-                self.fault,
-                self.service,
-                line(self.argv),
-                line(&[self.cwd.to_string_lossy().into_owned()]),
-                line(self.argv)
+                "fault `{}` on service `{}` could not be undone: `{command}` {why}\nby hand: (cd {folder} && {command})",
+                self.fault, self.service
             )
         })
     }
 }
 
+/// A command as messages show it.
+pub(super) fn shown(argv: &[String], hidden: &[(String, String)]) -> String {
+    line(&argv.iter().map(|word| veiled(word, hidden)).collect::<Vec<_>>())
+}
+
 /// A command as it is typed into a shell.
-pub(super) fn line(argv: &[String]) -> String {
+fn line(argv: &[String]) -> String {
     // Only a NUL cannot be quoted, and no command has one.
     shlex::try_join(argv.iter().map(String::as_str)).unwrap_or_else(|_| argv.join(" "))
 }
@@ -217,8 +228,7 @@ fn said(tail: &VecDeque<u8>) -> String {
     let bytes: Vec<u8> = tail.iter().copied().collect();
     let text = String::from_utf8_lossy(&bytes);
     // Half a line at the front is no line.
-    let whole =
-        if bytes.len() == TAIL { text.split_once('\n').map_or(&*text, |(_, rest)| rest) } else { &text };
+    let whole = if bytes.len() == TAIL { text.split_once('\n').map_or("", |(_, rest)| rest) } else { &text };
     whole.trim_end().lines().fold(String::new(), |all, line| all + "\n  | " + line)
 }
 

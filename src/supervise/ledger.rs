@@ -8,6 +8,7 @@
 
 use super::entries::{Book, Debt, Entry, Owed};
 use super::marker;
+use super::veil::hidden_in;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -74,13 +75,13 @@ impl Ledger {
     /// # Errors
     /// When it cannot be written: then it must not be done.
     pub fn owe(&self, debt: Debt) -> io::Result<u64> {
-        let cwd = match &debt {
-            Debt::End { .. } => "/".into(),
-            Debt::Run { .. } => std::env::current_dir()?,
+        let (cwd, hidden) = match &debt {
+            Debt::End { .. } => ("/".into(), Vec::new()),
+            Debt::Run { argv, .. } => (std::env::current_dir()?, hidden_in(argv, std::env::vars_os())),
         };
         let mut inner = self.lock();
         let id = inner.next;
-        inner.write(Entry::Owe { id, debt, cwd }, true).map_err(|error| about(&self.path, &error))?;
+        inner.write(Entry::Owe { id, debt, cwd, hidden }, true).map_err(|error| about(&self.path, &error))?;
         inner.next += 1;
         if let Err(error) = inner.shorten(&self.path) {
             tracing::warn!("the undo ledger stays long: {}", about(&self.path, &error));
@@ -117,9 +118,9 @@ impl Ledger {
         self.lock().book.owed.iter().map(|(id, owed)| (*id, owed.debt.clone())).collect()
     }
 
-    /// From where a debt is paid.
-    pub(super) fn cwd(&self, id: u64) -> Option<PathBuf> {
-        self.lock().book.owed.get(&id).map(|Owed { cwd, .. }| cwd.clone())
+    /// A debt, and from where it is paid.
+    pub(super) fn debt(&self, id: u64) -> Option<Owed> {
+        self.lock().book.owed.get(&id).cloned()
     }
 
     /// Ends every process that carries the marker, and pays every [`Debt::End`]. It blocks, up to some seconds.

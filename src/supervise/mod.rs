@@ -26,6 +26,7 @@ mod strike;
 mod testing;
 mod turn;
 mod unit;
+mod veil;
 
 pub use actor::start;
 pub use entries::Debt;

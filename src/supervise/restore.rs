@@ -5,7 +5,7 @@
 //! could have written, because its commands are run. Everything here blocks.
 
 use super::entries::{Book, Debt, Entry, Owed};
-use super::hook::{Undo, line};
+use super::hook::{Undo, shown};
 use super::ledger::{END, Sheet, folder_of, sync};
 use super::{Failure, marker};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -231,15 +231,16 @@ impl Restored {
             }
         };
         note(Entry::Restoring { pid: std::process::id() });
-        for (id, Owed { debt, cwd }) in book.owed.iter().rev() {
+        for (id, Owed { debt, cwd, hidden }) in book.owed.iter().rev() {
             let done = match debt {
                 Debt::End { what } => marker::end(marker::RUN, run, &book.children)
                     .map(|ended| (ended > 0).then(|| format!("{what}: {} ended", processes(ended))))
                     .map_err(|left| format!("{what}: {left}")),
                 Debt::Run { fault, service, argv, within } => {
-                    let undo = Undo { fault, service, argv, within: *within, cwd };
-                    undo.run(run, *id)
-                        .map(|()| Some(format!("fault `{fault}` on service `{service}`: `{}`", line(argv))))
+                    let undo = Undo { fault, service, argv, within: *within, cwd, hidden };
+                    undo.run(run, *id).map(|()| {
+                        Some(format!("fault `{fault}` on service `{service}`: `{}`", shown(argv, hidden)))
+                    })
                 }
             };
             match done {

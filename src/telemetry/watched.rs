@@ -49,10 +49,10 @@ impl Watched {
     pub(crate) fn take(&mut self, event: &Event, now: Instant) {
         match event {
             Event::Service { service, did, .. } => self.lived(service, did),
-            Event::Probe { probe, saw, .. } => {
-                if self.probes.contains_key(probe) || self.probes.len() < MOST {
-                    self.probes.entry(probe.clone()).or_default().take(*saw, now);
-                }
+            Event::Probe { probe, saw, .. }
+                if self.probes.contains_key(probe) || self.probes.len() < MOST =>
+            {
+                self.probes.entry(probe.clone()).or_default().take(*saw, now);
             }
             _ => {}
         }

@@ -211,6 +211,15 @@ impl Brownout {
         self.process.child.try_wait().unwrap().is_none()
     }
 
+    /// Waits for its end as long as a test may wait for anything; whether it has ended.
+    pub(crate) fn ends(&mut self) -> bool {
+        let end = Instant::now() + PATIENCE;
+        while self.is_running() && Instant::now() < end {
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        !self.is_running()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(self.process.pid(), signal).unwrap();
     }
