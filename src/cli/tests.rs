@@ -110,7 +110,7 @@ fn arm_list_heal_halt() {
     assert_eq!(said.exit, 0, "{}", said.err);
     assert_eq!(
         said.out,
-        "FAULT        EDGE      DOES     STATE  BY  HITS  MATCHED  ENDS\n\
+        "FAULT        WHERE     DOES     STATE  BY  HITS  MATCHED  ENDS\n\
          of the file  checkout  latency  off    -   1     3        -\n"
     );
     let said = run(&target, &["fault", "arm", "of the file", "--ttl", "90s"]);
