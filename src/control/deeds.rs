@@ -2,7 +2,7 @@
 
 use super::{Control, Entry, Refusal, State, lock};
 use crate::model::{Deed, FaultRule, SinceMoment};
-use crate::supervise::{Order, Pace, Supervisor};
+use crate::supervise::{Order, Pace, ServiceState, Supervisor};
 use crate::units::Name;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,6 +54,17 @@ impl Services {
             ))),
             None => Ok(()),
         }
+    }
+
+    /// Whether every service that is started here has been ready.
+    pub(super) fn have_been_ready(&self) -> bool {
+        let status = self.supervisor.iter().flat_map(Supervisor::status);
+        let mut ours = status.filter(|service| service.state != ServiceState::External);
+        ours.all(|service| {
+            self.moments
+                .keys()
+                .any(|(name, moment)| *moment == SinceMoment::Ready && name.as_str() == service.name.as_str())
+        })
     }
 
     /// When the schedule of a rule counts from, and how often that moment came; `None`: it never came.

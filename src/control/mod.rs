@@ -358,11 +358,11 @@ impl Control {
         self.telemetry.set_phase(phase);
     }
 
-    /// Whether every listener is bound, and Brownout is not stopping.
+    /// Whether every listener is bound, every service has been ready, and Brownout is not stopping.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let state = lock(&self.state);
-        !state.edges.is_empty() && !state.stopped
+        !state.edges.is_empty() && !state.stopped && state.services.have_been_ready()
     }
 
     /// Heals everything, stops accepting, lets what is under way end. Whether all of it did within `grace`.

@@ -61,7 +61,7 @@ fn a_drift_behind_crashes_is_found_with_its_times_and_fails() {
     assert_eq!(killed(exchange), 19, "{exchange:#}");
     assert_eq!(exchange["phases"]["fault"]["crashes"], 0, "{exchange:#}");
     let (held, rate) = met(&report, "it does not crash", "crash_rate");
-    // they had 0.5 an hour; the eight restarts that put the definition back count as well
+    // they had 0.5 an hour
     assert!(!held && (rate * 3600.0 - 19.0 / 38.0).abs() < 0.01, "{rate} a second");
 
     // where each began, from 12:00 of the first day, and how long nobody answered
