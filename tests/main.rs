@@ -6,5 +6,6 @@ mod http1_differential;
 mod layers;
 mod report;
 mod restore;
+mod services;
 mod support;
 mod wire;

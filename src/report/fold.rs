@@ -162,7 +162,7 @@ impl Fold {
                 entry.intervals.push((t, None));
             }
             Event::Healed { fault, why, matched, selected, hits, delay_error_p99 } => {
-                if why == "halt" && self.phase() == Phase::Fault {
+                if why == "halt" && matches!(self.phase(), Phase::Apply | Phase::Fault) {
                     self.halted.get_or_insert(t);
                 }
                 let entry = self.fault(fault);
@@ -212,6 +212,11 @@ impl Fold {
             }
             Event::Struck { .. } | Event::Unwritten { .. } => {}
         }
+    }
+
+    /// Nothing happened since, and it is this late: what is under way lasts until now.
+    pub fn look(&mut self, t: f64) {
+        self.last = self.last.max(t);
     }
 
     /// The phase under way.

@@ -212,7 +212,11 @@ pub(super) fn rule(
     // A run that a failing command ended before any fault has said what is wrong.
     let early = early || (!faulted && found.iter().any(|(exit, _)| *exit == Exit::Failed));
     if !early {
-        let vacuous = vacuities(experiment, fold, checks, faults);
+        let mut vacuous = vacuities(experiment, fold, checks, faults);
+        // Whatever ended it: a run without its fault phase has shown nothing.
+        if !faulted && vacuous.is_empty() && !experiment.run.fault.is_zero() && found.is_empty() {
+            vacuous.push("the run ended before its fault phase: nothing was learned".into());
+        }
         if terms.allow_vacuous {
             warnings = vacuous;
         } else {
@@ -338,6 +342,7 @@ fn called(phase: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::{Event, Stamped};
 
     #[test]
     fn the_weightiest_exit_is_told() {
@@ -370,5 +375,38 @@ mod tests {
         assert_eq!(expected(Exit::Environment, Some(6)), 5);
         assert_eq!(expected(Exit::Failed, None), 1);
         assert_eq!(expected(Exit::Passed, Some(0)), 0);
+    }
+
+    #[test]
+    fn a_run_without_its_fault_phase_is_never_green() {
+        let text = "name = \"t\"\n[[edge]]\nname = \"a\"\nlisten = \"127.0.0.1:0\"\nupstream = \"http://127.0.0.1:9\"\n";
+        let loaded = crate::model::parse(text, "t.toml".as_ref(), &crate::model::Overrides::default());
+        let experiment = loaded.map_err(|problems| problems.render(false)).unwrap().experiment;
+        let mut fold = Fold::new();
+        for (t, event) in [
+            (0.0, Event::Phase { phase: Phase::Baseline }),
+            (10.0, Event::Phase { phase: Phase::Idle }),
+            (10.0, Event::Finished),
+        ] {
+            fold.take(&Stamped { t, event });
+        }
+        let ruling = rule(&experiment, &fold, &Terms::default(), &[], &[]);
+        assert_eq!(ruling.exit, Exit::Vacuous, "{:?}", ruling.reasons);
+        // the kill switch ended it while services were being changed
+        let mut halted = Fold::new();
+        let fault: crate::units::Name = "f".parse().unwrap();
+        let healed = Event::Healed {
+            fault,
+            why: "halt".into(),
+            matched: 1,
+            selected: 1,
+            hits: 0,
+            delay_error_p99: None,
+        };
+        for (t, event) in [(0.0, Event::Phase { phase: Phase::Apply }), (1.0, healed), (2.0, Event::Finished)]
+        {
+            halted.take(&Stamped { t, event });
+        }
+        assert_eq!(rule(&experiment, &halted, &Terms::default(), &[], &[]).exit, Exit::Aborted);
     }
 }

@@ -104,6 +104,7 @@ impl Driver<'_> {
             }
             Command::Judge => {
                 self.settle().await;
+                self.fold.look(self.stage.now());
                 inputs.push_back(Input::Baseline(judge::baseline(self.experiment, &self.fold)));
             }
             Command::Wake(at) => self.wake = Some(at),

@@ -1,0 +1,262 @@
+//! Services end to end: the real program, and processes that really read their environment.
+
+use crate::support::{Client, eventually};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+/// Every incarnation writes what it was started with, and is ready when it has.
+const SERVICE: &str = r#"
+    [[service]]
+    name     = "api"
+    command  = ["sh", "-c", "echo $ENVIRONMENT $TOKEN; echo $$ > pid; echo $ENVIRONMENT >> started; echo up; exec sleep 600"]
+    env      = { ENVIRONMENT = "production", TOKEN = "a-real-secret" }
+    show_env = ["ENVIRONMENT"]
+    ready    = { log = "^up$", within = "20s" }
+    restart  = { when = "always", delay = "10ms" }
+    [[edge]]
+    name     = "web"
+    listen   = "127.0.0.1:0"
+    upstream = "http://127.0.0.1:9"
+    to       = "api"
+"#;
+
+const RUN: &str = "name = \"t\"\n[run]\nbaseline = \"300ms\"\nfault = \"1500ms\"\nrecovery = \"300ms\"\n";
+
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new(file: &str) -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        fs::write(home.path("x.toml"), file).unwrap();
+        home
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_brownout"));
+        command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+        command.env("BROWNOUT_WORKERS", "1").current_dir(self.0.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end: the exit code, the report, and everything that was written.
+    fn run(&self) -> (i32, Value, String) {
+        let out = self.command(&["run", "x.toml", "--admin", "none", "--out", "out"]).output().unwrap();
+        let report = fs::read_to_string(self.path("out/report.json")).unwrap();
+        let journal = fs::read_to_string(self.path("out/journal.jsonl")).unwrap();
+        let junit = fs::read_to_string(self.path("out/junit.xml")).unwrap();
+        let said = [out.stdout, out.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        let code = out.status.code().unwrap();
+        (code, serde_json::from_str(&report).unwrap(), [said, report, journal, junit].concat())
+    }
+
+    fn started(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.path("started")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+fn incarnations(report: &Value) -> &Vec<Value> {
+    report["services"][0]["incarnations"].as_array().unwrap()
+}
+
+fn check<'r>(report: &'r Value, key: &str, phase: &str) -> &'r Value {
+    let all = report["expectations"].as_array().unwrap();
+    all.iter().find(|check| check["key"] == key && check["phase"] == phase).unwrap()
+}
+
+#[test]
+fn a_swap_is_seen_by_the_process_itself_and_put_back() {
+    let home = Home::new(&format!(
+        "{RUN}{SERVICE}
+        [[fault]]
+        name    = \"drift\"
+        service = \"api\"
+        env     = {{ set = {{ ENVIRONMENT = \"development\", TOKEN = \"another-secret\" }} }}
+        [[expect]]
+        name    = \"production\"
+        service = \"api\"
+        env     = {{ ENVIRONMENT = \"production\" }}
+        phase   = [\"fault\", \"recovery\"]
+        [[expect]]
+        name    = \"up\"
+        service = \"api\"
+        up      = \">= 99%\"
+        restarts = \"<= 0\""
+    ));
+    let (code, report, written) = home.run();
+    assert_eq!((code, &report["verdict"]), (1, &"failed".into()), "{written}");
+    assert_eq!(home.started(), ["production", "development", "production"]);
+    assert_eq!(check(&report, "env.ENVIRONMENT", "fault")["observed"], 0.0);
+    assert_eq!(check(&report, "env.ENVIRONMENT", "fault")["met"], false);
+    for (key, phase) in [
+        ("env.ENVIRONMENT", "baseline"),
+        ("env.ENVIRONMENT", "recovery"),
+        ("up", "fault"),
+        ("restarts", "fault"),
+    ] {
+        assert_eq!(check(&report, key, phase)["met"], true, "{key} {phase}: {written}");
+    }
+    let changed: Vec<&Value> = incarnations(&report).iter().map(|one| &one["env_changed"]).collect();
+    let none = serde_json::json!([]);
+    assert_eq!(changed, [&none, &serde_json::json!(["ENVIRONMENT", "TOKEN"]), &none]);
+    let names: Vec<&str> =
+        report["phases"].as_array().unwrap().iter().map(|phase| phase["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["baseline", "apply", "fault", "restore", "recovery"]);
+    assert_eq!(report["undo"][0]["done"], true, "{}", report["undo"]);
+    assert!(!written.contains("a-real-secret") && !written.contains("another-secret"), "{written}");
+    assert!(written.contains("production ***"), "what it wrote is in the journal, masked");
+}
+
+#[test]
+fn what_crashes_comes_back_drifted_for_one_process_only() {
+    let home = Home::new(&format!(
+        "{RUN}{SERVICE}
+        [[fault]]
+        name    = \"old definition\"
+        service = \"api\"
+        env     = {{ set = {{ ENVIRONMENT = \"development\" }}, apply = \"next_restart\" }}
+        [[fault]]
+        name    = \"crash\"
+        service = \"api\"
+        process = {{ kill = \"KILL\", times = 2 }}
+        [[expect]]
+        name    = \"no crash of its own\"
+        service = \"api\"
+        crash_rate = \"<= 0/h\""
+    ));
+    let (code, report, written) = home.run();
+    assert_eq!((code, &report["verdict"]), (0, &"passed".into()), "{written}");
+    assert_eq!(home.started(), ["production", "development", "production"]);
+    let causes: Vec<&Value> = incarnations(&report).iter().map(|one| &one["cause"]).collect();
+    assert_eq!(causes, ["fault", "fault", "end"]);
+    for fault in report["faults"].as_array().unwrap() {
+        assert_eq!(fault["vacuous"], false, "{fault}");
+    }
+}
+
+#[test]
+fn a_service_that_is_never_ready_says_why_itself() {
+    let service = SERVICE.replace("echo up; exec sleep 600", "echo no database >&2; exec sleep 600");
+    let home = Home::new(&format!("{RUN}{}", service.replace("\"20s\"", "\"500ms\"")));
+    let (code, report, written) = home.run();
+    assert_eq!((code, &report["verdict"]), (5, &"error".into()), "{written}");
+    let reason = report["reasons"][0].as_str().unwrap();
+    assert!(
+        reason.contains("`api` was not ready within 500ms") && reason.contains("no database"),
+        "{reason}"
+    );
+    assert!(!written.contains("a-real-secret"), "{written}");
+    assert_eq!(incarnations(&report).len(), 1);
+}
+
+#[test]
+fn a_fault_of_a_service_that_is_never_ready_under_it_fails_the_run() {
+    let home = Home::new(&format!(
+        "{RUN}{}
+        [[fault]]
+        name    = \"drift\"
+        service = \"api\"
+        env     = {{ set = {{ ENVIRONMENT = \"development\" }} }}
+        [[expect]]
+        name    = \"up\"
+        service = \"api\"
+        up      = \">= 1%\"
+        baseline = false",
+        SERVICE
+            .replace("echo up; exec", "test $ENVIRONMENT = production && echo up; exec")
+            .replace("\"20s\"", "\"2s\"")
+    ));
+    let (code, report, written) = home.run();
+    assert_eq!((code, &report["verdict"]), (1, &"failed".into()), "{written}");
+    assert_eq!(home.started().last().unwrap(), "production", "it is put back all the same");
+    let last = incarnations(&report).last().unwrap();
+    assert!(last["ready_after"].is_number(), "{last}");
+}
+
+/// A Brownout that serves.
+struct Serving {
+    child: Child,
+    admin: SocketAddr,
+}
+
+impl Serving {
+    fn get(&self, path: &str) -> u16 {
+        self.call(&format!("GET {path} HTTP/1.1"), "")
+    }
+
+    fn call(&self, line: &str, body: &str) -> u16 {
+        Client::connect(self.admin)
+            .send(format!(
+                "{line}\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                self.admin,
+                body.len()
+            ))
+            .answer()
+            .status
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn serve_is_ready_with_its_services_and_leaves_none_behind() {
+    let service =
+        SERVICE.replace("echo up; exec sleep 600", "while ! test -e go; do :; done; echo up; exec sleep 600");
+    let home = Home::new(&format!(
+        "name = \"s\"\n{service}
+        [[fault]]
+        name    = \"drift\"
+        service = \"api\"
+        armed   = false
+        env     = {{ set = {{ ENVIRONMENT = \"development\" }} }}"
+    ));
+    let mut child = home
+        .command(&["serve", "x.toml", "--admin", "127.0.0.1:0"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // the address is told once everything stands; until then nobody is asked
+    eventually("the service runs", || home.started().len() == 1);
+    fs::write(home.path("go"), "").unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let admin = lines.find_map(|line| {
+        line.unwrap()
+            .strip_prefix("admin: http://")
+            .map(|rest| rest.split(' ').next().unwrap().parse().unwrap())
+    });
+    let mut serving = Serving { child, admin: admin.expect("it tells its address") };
+    assert_eq!(serving.get("/readyz"), 200);
+
+    assert_eq!(serving.call("POST /api/v1/faults/drift/arm HTTP/1.1", "{}"), 200);
+    eventually("it comes back drifted", || home.started().last().is_some_and(|last| last == "development"));
+    assert_eq!(serving.call("POST /api/v1/halt HTTP/1.1", "{}"), 200);
+    eventually("the kill switch puts it back", || {
+        home.started() == ["production", "development", "production"]
+    });
+
+    kill(Pid::from_raw(i32::try_from(serving.child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+    let pid = fs::read_to_string(home.path("pid")).unwrap();
+    let gone = || match fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {
+        Ok(stat) => stat.contains(") Z "),
+        Err(_) => true,
+    };
+    eventually("nothing of the service is left", gone);
+    assert_eq!(fs::read_dir(home.path(".brownout/ledger")).unwrap().count(), 0);
+}
