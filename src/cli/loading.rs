@@ -91,3 +91,53 @@ pub(super) fn env(name: &str) -> Option<String> {
 pub(super) fn color() -> bool {
     anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
 }
+
+/// How Brownout was called, as journals and reports tell it: a `--set` of an environment variable without its value.
+pub(super) fn told(args: impl Iterator<Item = String>) -> Vec<String> {
+    let mut after_set = false;
+    args.map(|arg| {
+        let set = match after_set {
+            true => Some(arg.as_str()),
+            false => arg.strip_prefix("--set="),
+        };
+        let key = set.and_then(|set| set.split_once('=')).map(|(key, _)| key);
+        let hide = key.is_some_and(|key| key.split('.').any(|word| word == "env"));
+        let told = match (hide, key) {
+            (true, Some(key)) if after_set => format!("{key}=***"),
+            (true, Some(key)) => format!("--set={key}=***"),
+            _ => arg.clone(),
+        };
+        after_set = arg == "--set";
+        told
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn no_value_of_an_environment_is_told() {
+        let args = [
+            "brownout",
+            "run",
+            "--set",
+            "service.api.env.TOKEN=abc",
+            "--set=fault.x.env.set.KEY=d=e",
+            "--set",
+            "run.fault=1s",
+        ];
+        let said = told(args.into_iter().map(str::to_owned));
+        let wanted = [
+            "brownout",
+            "run",
+            "--set",
+            "service.api.env.TOKEN=***",
+            "--set=fault.x.env.set.KEY=***",
+            "--set",
+            "run.fault=1s",
+        ];
+        assert_eq!(said, wanted);
+    }
+}

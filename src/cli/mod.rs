@@ -120,7 +120,7 @@ pub struct Local<A: clap::Args> {
 #[must_use]
 pub fn main() -> u8 {
     crate::supervise::keeper::known();
-    let argv: Vec<String> = std::env::args().collect();
+    let argv: Vec<String> = loading::told(std::env::args());
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

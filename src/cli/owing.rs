@@ -48,6 +48,24 @@ impl Owing {
         open.as_ref().map(|open| Arc::clone(&open.ledger))
     }
 
+    /// Leaves without waiting for anybody: the keeper ends what was started and undoes what is owed as soon as this process
+    /// has ended. `false`: there is no keeper, and so it is still to be done.
+    pub(super) fn leave(&self) -> bool {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        match open.take() {
+            Some(Open { ledger, keeper: Some(keeper) }) if keeper.watches() => {
+                // The lock goes with the process, so that nobody puts back what is still being done.
+                std::mem::forget(ledger);
+                std::mem::forget(keeper);
+                true
+            }
+            other => {
+                *open = other;
+                false
+            }
+        }
+    }
+
     /// The last thing: ends whatever is left of what was started, and closes the ledger. What is still owed stays, for
     /// the next start. The error is a sentence for the user.
     pub(super) fn close(&self) -> Result<(), String> {

@@ -4,7 +4,7 @@
 //! stages that its caller brings up.
 
 use crate::model::Experiment;
-use crate::report::{During, Exit, Report, Terms, expected, json, text};
+use crate::report::{During, Exit, Report, Terms, Verdict, expected, json, text};
 use crate::run::driver::{self, not_started};
 use crate::run::progress::{Kind, Progress};
 use crate::run::{Options, Stage, Stop, output};
@@ -287,9 +287,10 @@ async fn execute_to(
     let mut reports = Vec::new();
     for experiment in experiments {
         let report = one(plan, experiment, experiments.len(), signals, &bring_up).await;
-        let verdict = report.verdict;
+        let last = report.interrupted || matches!(Exit::of(report.exit), Exit::NotRestored | Exit::Bug);
         reports.push(report);
-        if verdict == crate::report::Verdict::Interrupted {
+        // The user wants no more, or the next would begin on a system that is still changed.
+        if last {
             break;
         }
     }
@@ -363,8 +364,9 @@ async fn one(
 fn worsen(report: &mut Report, exit: Exit, text: String, options: &Options) {
     let _ = writeln!(std::io::stderr(), "error: {text}");
     let exit = Exit::weightiest([Exit::of(report.exit), exit]);
+    report.verdict = Verdict::of(exit);
     report.exit = expected(exit, options.terms.expect_exit);
-    report.warnings.push(text);
+    report.reasons.insert(0, text);
 }
 
 /// A seed for a file without one; short, because people type it.

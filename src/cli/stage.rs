@@ -6,7 +6,7 @@ use super::signals;
 use super::supervision::Supervision;
 use crate::api::{self, AdminConfig, AdminHandle, AdminState};
 use crate::control::{Control, EdgeStatus, Owner, Refusal};
-use crate::model::{Edge, Experiment, FaultRule, FaultSource, Phase, Service, Ttl, parse_fault_on};
+use crate::model::{Ask, Edge, Experiment, FaultRule, FaultSource, On, Phase, Service, Ttl, parse_fault_on};
 use crate::report::Exit;
 use crate::run::Stage;
 use crate::run::services;
@@ -16,6 +16,7 @@ use crate::telemetry::{Event, Journal, Stamped, Telemetry};
 use crate::units::Name;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
@@ -161,7 +162,13 @@ pub fn bring_up(experiment: &Experiment, setting: &Setting) -> Result<Standing, 
     let opened = match Journal::create(&path, &standing.telemetry) {
         Ok(journal) => {
             *lock(&standing.journal) = Some(journal);
-            setting.command.as_ref().map_or(Ok(()), |command| standing.owes(command))
+            let probe = experiment
+                .expects
+                .iter()
+                .any(|one| matches!(&one.on, On::Probe(probe) if matches!(probe.ask, Ask::Command(_))));
+            let commands = setting.command.as_deref().into_iter().map(|name| format!("the command `{name}`"));
+            let what: Vec<String> = commands.chain(probe.then(|| "commands of probes".into())).collect();
+            if what.is_empty() { Ok(()) } else { standing.owes(what.join(" and ")) }
         }
         Err(error) => Err(format!("the journal {} cannot be written: {error}", path.display())),
     };
@@ -215,9 +222,9 @@ impl Standing {
         }
     }
 
-    /// The user's command is about to be started.
-    fn owes(&self, command: &str) -> Result<(), String> {
-        let debt = Debt::End { what: format!("the command `{command}`") };
+    /// Commands are about to be started.
+    fn owes(&self, what: String) -> Result<(), String> {
+        let debt = Debt::End { what };
         let owed = self.ledger().and_then(|ledger| ledger.owe(debt));
         owed.map(drop).map_err(|error| {
             format!("the undo ledger cannot be written: {error}: take another folder with `--state`")
@@ -320,8 +327,15 @@ impl Stage for Standing {
     }
 
     fn put_down(&self) -> Answer<Vec<Failure>> {
-        match self.supervision.get().map(|supervision| supervision.supervisor.clone()) {
-            Some(supervisor) => Box::pin(async move { supervisor.put_down().await }),
+        match self.supervision.get() {
+            Some(supervision) => {
+                let (supervisor, down) = (supervision.supervisor.clone(), supervision.down.clone());
+                Box::pin(async move {
+                    let failures = supervisor.put_down().await;
+                    down.store(true, Ordering::Relaxed);
+                    failures
+                })
+            }
             None => Box::pin(async { Vec::new() }),
         }
     }
@@ -349,6 +363,10 @@ impl Stage for Standing {
             && let Err(error) = journal.finish()
         {
             tracing::warn!("the journal could not be finished: {error}");
+        }
+        // Whoever did not wait for services to be put down does not wait for it now.
+        if self.supervision.get().is_some_and(|supervision| !supervision.is_down()) && self.owing.leave() {
+            return Ok(());
         }
         self.owing.close()
     }

@@ -9,12 +9,15 @@ use crate::supervise::{self, Ledger, Supervisor};
 use crate::telemetry::Telemetry;
 use crate::units::Name;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The supervisor of a stage, and what its services are told of the edges.
 #[derive(Debug)]
 pub(super) struct Supervision {
     pub(super) supervisor: Supervisor,
     edges: Vec<(String, String)>,
+    /// It has put everything down.
+    pub(super) down: Arc<AtomicBool>,
 }
 
 impl Supervision {
@@ -43,7 +46,12 @@ impl Supervision {
                 StartError { exit: Exit::Environment, text }
             })?;
         control.supervise(supervisor.clone());
-        Ok(Self { supervisor, edges })
+        Ok(Self { supervisor, edges, down: Arc::default() })
+    }
+
+    /// Whether it has put everything down.
+    pub(super) fn is_down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
     }
 
     /// A fault, with the URL of each edge filled in.

@@ -74,6 +74,7 @@ pub fn build(fold: &Fold, experiment: &Experiment, terms: &Terms) -> Report {
         deeds: services::deeds(&fold.deeds, experiment),
         undo: services::deeds(&fold.undone, experiment),
         warnings,
+        interrupted: fold.interrupted.is_some(),
     }
 }
 

@@ -40,6 +40,10 @@ pub fn lived(service: &ServiceFold, fold: &Fold, phase: Phase) -> Option<Lived> 
         lived.down_injected += service.time(from, to, State::is_injected);
         there |= service.incarnations.iter().any(|one| one.started <= to);
     }
+    if phase == Phase::Recovery {
+        // Every fault is healed: that it is still down is its own doing, or its orchestrator's.
+        lived.down += std::mem::take(&mut lived.down_injected);
+    }
     let within = |t: f64| fold.phase_at(t) == phase;
     for one in &service.incarnations {
         if within(one.started) {
@@ -120,22 +124,22 @@ fn measure(
     let injected = expectation.include_injected;
     let and = |own: u64, injected_ones: u64| (own + if injected { injected_ones } else { 0 }) as f64;
     let scale = judge::scale(experiment);
+    let all = lived.up + lived.down + if injected { lived.down_injected } else { 0.0 };
+    if all <= 0.0 && !matches!(check.metric, ServiceMetric::Env { .. }) {
+        return Err(
+            "throughout the phase the service was down by a fault: nothing is left to judge, or say `include_injected = true`"
+                .into(),
+        );
+    }
     match &check.metric {
-        ServiceMetric::Up => {
-            let all = lived.up + lived.down + if injected { lived.down_injected } else { 0.0 };
-            (all > 0.0).then(|| lived.up / all).ok_or_else(|| {
-                "throughout the phase the service was down by a fault: nothing is left to judge, or say `include_injected = true`"
-                    .into()
-            })
-        }
+        ServiceMetric::Up => Ok(lived.up / all),
         ServiceMetric::Restarts => Ok(and(lived.restarts, lived.restarts_injected)),
         ServiceMetric::Downtime => {
             Ok((lived.down + if injected { lived.down_injected } else { 0.0 }) / scale)
         }
         ServiceMetric::CrashRate => {
             let seconds = lived.seconds / scale;
-            let rate = (seconds > 0.0).then(|| and(lived.crashes, lived.kills) / seconds);
-            rate.ok_or_else(|| "the phase has no length".into())
+            Ok(and(lived.crashes, lived.kills) / seconds)
         }
         ServiceMetric::Env { name, value } => {
             let wanted = experiment.expected_env(place);

@@ -90,6 +90,9 @@ pub struct Report {
     pub undo: Vec<DeedResult>,
     /// What a reader should know beside.
     pub warnings: Vec<String>,
+    /// The user stopped it, whatever else went wrong.
+    #[serde(skip)]
+    pub interrupted: bool,
 }
 
 /// How the user's command ended; with several, the first that failed, else the last.

@@ -202,9 +202,9 @@ pub(super) async fn tcp(address: &str) -> Answer {
 }
 
 /// Runs a command, all of which ends with the question.
-pub(super) async fn run(argv: &[String]) -> Answer {
+pub(super) async fn run(argv: &[String], env: &[(String, String)]) -> Answer {
     let name = argv.first().map_or("", String::as_str);
-    let mut running = match command::start_quietly(argv) {
+    let mut running = match command::start_quietly(argv, env) {
         Ok(running) => running,
         Err(error) => return Answer::Impossible(format!("the command `{name}` cannot be started: {error}")),
     };

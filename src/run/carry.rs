@@ -133,7 +133,9 @@ impl Driver<'_> {
         let stage = Arc::clone(&self.stage);
         let publish: probes::Publish = Arc::new(move |event| stage.publish(event));
         let scale = self.experiment.run.time_scale;
-        let started = probes.and_then(|probes| probes::start(probes, &self.stage.edges(), scale, publish));
+        let started = probes.and_then(|probes| {
+            probes::start(probes, &self.stage.edges(), scale, self.stage.marker(), publish)
+        });
         match started {
             Ok(running) => self.probes = Some(running),
             Err(text) => inputs.push_back(self.trouble(Exit::Environment, text)),

@@ -74,11 +74,12 @@ pub fn start(argv: &[String], env: &[(String, String)]) -> io::Result<Running> {
 ///
 /// # Errors
 /// When it cannot be started.
-pub(super) fn start_quietly(argv: &[String]) -> io::Result<Running> {
+pub(super) fn start_quietly(argv: &[String], env: &[(String, String)]) -> io::Result<Running> {
     let (program, args) =
         argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no command"))?;
     let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(args).envs(env.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     spawn(command)
 }
 

@@ -52,7 +52,7 @@ impl Drop for Running {
 }
 
 /// Starts probes, each under the name of its expectation. `edges` are the addresses of the edges, in the order of the file;
-/// every `${edge.NAME}` is filled in. From one request to the next it is the probe's `every` multiplied by `scale`.
+/// every `${edge.NAME}` is filled in. Commands have `marker` in their environment. From one request to the next it is the probe's `every` multiplied by `scale`.
 ///
 /// # Errors
 /// A sentence for the user if one can never be asked, or if there is no thread to be had.
@@ -60,6 +60,7 @@ pub fn start(
     probes: Vec<(Name, Probe)>,
     edges: &[SocketAddr],
     scale: f64,
+    marker: Option<(String, String)>,
     publish: Publish,
 ) -> Result<Running, String> {
     let edges: Vec<SocketAddr> = edges.iter().map(|edge| reachable(*edge)).collect();
@@ -71,7 +72,7 @@ pub fn start(
                 .map(|question| Question::Http(Box::new(question)))
                 .map_err(|why| format!("probe `{name}`: {why}"))?,
             Ask::Tcp(address) => Question::Tcp(address),
-            Ask::Command(argv) => Question::Command(argv),
+            Ask::Command(argv) => Question::Command(argv, marker.iter().cloned().collect()),
         };
         rounds.push(Round {
             name,
@@ -106,7 +107,7 @@ pub fn start(
 enum Question {
     Http(Box<HttpQuestion>),
     Tcp(String),
-    Command(Vec<String>),
+    Command(Vec<String>, Vec<(String, String)>),
 }
 
 impl Question {
@@ -114,7 +115,7 @@ impl Question {
         match self {
             Self::Http(question) => question.ask().await,
             Self::Tcp(address) => ask::tcp(address).await,
-            Self::Command(argv) => ask::run(argv).await,
+            Self::Command(argv, env) => ask::run(argv, env).await,
         }
     }
 }

@@ -55,7 +55,7 @@ fn begin(probe: Probe, edges: &[SocketAddr]) -> (Running, Told) {
     let publish: Publish = Arc::new(move |event| {
         let _ = tell.send(event);
     });
-    (start(vec![(name(), probe)], edges, 1.0, publish).unwrap(), Told(told))
+    (start(vec![(name(), probe)], edges, 1.0, None, publish).unwrap(), Told(told))
 }
 
 /// Gives each connection the next of these answers (the last for ever), and keeps the heads of requests.
@@ -201,9 +201,9 @@ async fn what_cannot_be_run_breaks_the_run() {
     }
     let mut bad = probe(http("https://a/".into(), &[], None, &[]), LIMIT);
     let publish: Publish = Arc::new(|_| {});
-    assert!(start(vec![(name(), bad.clone())], &[], 1.0, publish.clone()).is_err());
+    assert!(start(vec![(name(), bad.clone())], &[], 1.0, None, publish.clone()).is_err());
     bad.ask = Ask::Tcp("127.0.0.1:1".into());
-    let mut fine = start(vec![(name(), bad)], &[], 1.0, publish).unwrap();
+    let mut fine = start(vec![(name(), bad)], &[], 1.0, None, publish).unwrap();
     let never = tokio::time::timeout(Duration::from_millis(20), fine.broken()).await;
     assert!(never.is_err(), "that nobody is there is no fault of the probe");
 }

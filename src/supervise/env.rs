@@ -70,10 +70,13 @@ pub(super) struct Mask {
 }
 
 impl Mask {
-    /// Of what the file sets for a service.
-    pub(super) fn new(service: &Service) -> Self {
+    /// Of what the file sets for a service, and of what it inherits from us, which is handed in.
+    pub(super) fn new(service: &Service, inherited: &[(String, String)]) -> Self {
         let mut mask = Self::default();
         mask.hide(&service.env, &service.show_env);
+        // Of these there are many that are no secrets: short ones would make logs unreadable.
+        let long = inherited.iter().filter(|(_, value)| value.chars().count() >= 2 * SHORTEST);
+        mask.hide(&long.cloned().collect::<Vec<_>>(), &service.show_env);
         mask
     }
 
@@ -175,7 +178,7 @@ mod tests {
             pairs(&[("KEY", "hunter22"), ("LONG", "hunter2222"), ("MODE", "production"), ("N", "123")]);
         payments.env.extend(pairs(&[("PEM", "BEGIN\nsecret line\nEND")]));
         payments.show_env = vec!["MODE".into()];
-        let mut mask = Mask::new(&payments);
+        let mut mask = Mask::new(&payments, &[]);
         mask.hide(&pairs(&[("KEY", "swapped in")]), &payments.show_env);
         for (line, masked) in [
             ("nothing of it", "nothing of it"),

@@ -7,7 +7,7 @@
 use super::entries::Owed;
 use super::group::Group;
 use super::ledger::Ledger;
-use super::veil::{hidden_in, veiled};
+use super::veil::{hidden_in, secrets, veiled};
 use super::{Debt, marker};
 use crate::model::Hook;
 use crate::units::Name;
@@ -68,7 +68,7 @@ pub fn apply(
     };
     let done = done.map_err(|why| {
         let hidden = hidden_in(&hook.apply, std::env::vars_os());
-        let (line, why) = (shown(&hook.apply, &hidden), veiled(&why, &hidden));
+        let (line, why) = (shown(&hook.apply, &hidden), veiled(&why, &secrets(std::env::vars_os())));
         format!("fault `{fault}` could not be applied to service `{service}`: `{line}` {why}")
     });
     Ok((Applied { debt, ..applied }, done))
@@ -116,7 +116,9 @@ impl Undo<'_> {
             Err(left) => Err(format!("was not run: {left}")),
         };
         done.map_err(|why| {
-            let (command, why) = (shown(self.argv, self.hidden), veiled(&why, self.hidden));
+            // It has our whole environment, and may tell of it.
+            let why = veiled(&veiled(&why, self.hidden), &secrets(std::env::vars_os()));
+            let command = shown(self.argv, self.hidden);
             let folder = line(&[self.cwd.to_string_lossy().into_owned()]);
             format!(
                 "fault `{}` on service `{}` could not be undone: `{command}` {why}\nby hand: (cd {folder} && {command})",

@@ -82,6 +82,12 @@ fn program() -> io::Result<PathBuf> {
 }
 
 impl Keeper {
+    /// Whether there is one.
+    #[must_use]
+    pub fn watches(&self) -> bool {
+        self.0.as_ref().is_some_and(|watching| watching.ended.try_recv() == Err(mpsc::TryRecvError::Empty))
+    }
+
     /// All is well: it ends without doing anything.
     pub fn dismiss(self) {
         let Some(Watching { mut pipe, ended }) = self.0 else { return };

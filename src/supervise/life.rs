@@ -114,8 +114,8 @@ pub(super) struct Running {
     /// It was told to end.
     pub(super) ending: Option<Ending>,
     pub(super) pauses: Vec<Pause>,
-    /// A fault sent it a signal that ends processes.
-    pub(super) struck: bool,
+    /// A fault sent it a signal that ends processes, and it has ended by it if it ends until then.
+    pub(super) struck: Option<Duration>,
     /// Other signals that faults sent to it.
     pub(super) sent: Vec<Signal>,
     /// If it ends before this time, it is started again at once, whatever its orchestrator does.

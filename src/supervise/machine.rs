@@ -197,7 +197,7 @@ impl Machine {
             carries,
             ending: None,
             pauses: Vec::new(),
-            struck: false,
+            struck: None,
             sent: Vec::new(),
             start_after: None,
         });
@@ -238,7 +238,9 @@ impl Machine {
             self.body = body;
             return;
         };
-        let ours = running.struck || signal.is_some_and(|signal| running.sent.contains(&signal));
+        // What it survived for so long is not what ended it.
+        let by_fault = running.struck.is_some_and(|by| now <= by);
+        let ours = by_fault || signal.is_some_and(|signal| running.sent.contains(&signal));
         let cause = match &running.ending {
             Some(ending) => ending.cause,
             None if ours => ExitCause::Fault,

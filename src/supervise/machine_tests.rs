@@ -509,6 +509,18 @@ fn signals_that_end_and_signals_that_do_not() {
     world.pass(SECOND);
     assert_eq!(world.said(), "KILL, exited Fault, done, hit 3, ok 3");
 
+    // what it survived is not what ends it a minute later
+    let mut world =
+        World::new(setup(RestartWhen::Always), vec![Nature { ends_after: Some((60 * SECOND, 1)), ..deaf }]);
+    world.start();
+    world.pass(2 * SECOND);
+    world.log.clear();
+    world.apply("terminate", with(Signal::SIGTERM), false);
+    world.undo("terminate");
+    world.pass(60 * SECOND);
+    let said = world.said();
+    assert!(said.contains("exited Itself") && !said.contains("exited Fault"), "{said}");
+
     let mut world = World::up(RestartWhen::Always, &[]);
     world.apply("stop", with(Signal::SIGSTOP), false);
     world.pass(HOUR);

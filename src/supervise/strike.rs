@@ -170,9 +170,9 @@ impl Machine {
                 if deaf && signal != Signal::SIGKILL {
                     return;
                 }
-                running.struck = true;
-                let by = if signal == Signal::SIGKILL { patience } else { self.setup.grace };
-                turn.stage = Stage::Sent { by: now + by };
+                let by = now + if signal == Signal::SIGKILL { patience } else { self.setup.grace };
+                running.struck = Some(by);
+                turn.stage = Stage::Sent { by };
                 self.out.push(Command::Signal(signal));
                 return self.replace(place, turn);
             }

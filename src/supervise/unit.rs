@@ -7,6 +7,7 @@ use super::life::{Setup, State};
 use super::machine::Machine;
 use super::output::Voice;
 use super::ready::Doubt;
+use super::veil::secrets;
 use crate::model::Service;
 use crate::units::Name;
 use serde::{Deserialize, Serialize};
@@ -66,7 +67,7 @@ impl Unit {
             })
         });
         Self {
-            voice: Arc::new(Voice::new(Mask::new(&service))),
+            voice: Arc::new(Voice::new(Mask::new(&service, &secrets(std::env::vars_os())))),
             service: Arc::new(service),
             expected: expected_env,
             machine,

@@ -16,6 +16,13 @@ pub(super) fn hidden_in(
     argv: &[String],
     vars: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Vec<(String, String)> {
+    let mut hidden = secrets(vars);
+    hidden.retain(|(_, value)| argv.iter().any(|word| word.contains(value.as_str())));
+    hidden
+}
+
+/// The variables, name and value, whose values must not be shown; the longest first.
+pub(super) fn secrets(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<(String, String)> {
     let text =
         |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     let mut hidden: Vec<(String, String)> = vars
@@ -25,7 +32,6 @@ pub(super) fn hidden_in(
             value.chars().count() >= SHORTEST
                 && !KNOWN.contains(&name.as_str())
                 && !["true", "false"].contains(&value.as_str())
-                && argv.iter().any(|word| word.contains(value.as_str()))
         })
         .collect();
     hidden.sort_by(|a, b| b.1.len().cmp(&a.1.len()).then_with(|| a.cmp(b)));
