@@ -122,7 +122,8 @@ impl fmt::Display for Span {
 
 /// Up to three decimals, none that say nothing.
 fn trim(value: f64) -> String {
-    let text = format!("{value:.3}");
+    // No minus before a nothing.
+    let text = format!("{:.3}", value + 0.0);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 

@@ -88,6 +88,7 @@ pub fn stand(
         return Err(StartError { exit: Exit::Usage, text });
     }
     let telemetry = Telemetry::new();
+    telemetry.hide(experiment.secrets());
     let control =
         Control::start(edges, workers(), seed, telemetry.clone()).map_err(|error| environment(error.text))?;
     control.know(rules);

@@ -16,6 +16,7 @@ use super::{
 use crate::decision::Protocol;
 use crate::problem::{Place, Problem, Problems, Severity};
 use sha2::{Digest as _, Sha256};
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,11 +71,24 @@ pub fn load(path: &Path, overrides: &Overrides<'_>) -> Result<Loaded, Problems> 
 /// All its mistakes.
 pub fn parse(text: &str, path: &Path, overrides: &Overrides<'_>) -> Result<Loaded, Problems> {
     let mut problems = Problems::new(&path.display().to_string(), text);
+    let filled = RefCell::new(Vec::new());
+    let env = |name: &str| {
+        let value = (overrides.env)(name);
+        filled.borrow_mut().extend(value.clone());
+        value
+    };
+    let overrides = &Overrides { env: &env, ..overrides.clone() };
     let planter = Planter { source: 0, offset: 0, env: overrides.env, ports: &overrides.ports };
     let (mut tree, holes) = syntax::read(text, &planter, &mut problems);
     let replaced = super::overrides::apply(&mut tree, overrides, &mut problems);
+    let mut used = std::mem::take(&mut *filled.borrow_mut());
+    used.sort_unstable();
+    used.dedup();
     let mut found = problems.clone_texts();
-    let experiment = read(&mut tree, text, path, (overrides, &replaced), &mut found);
+    let mut experiment = read(&mut tree, text, path, (overrides, &replaced), &mut found);
+    if let Some(source) = experiment.as_mut().and_then(|experiment| Arc::get_mut(&mut experiment.source)) {
+        source.filled = used;
+    }
     problems.take_unless(found, |problem| holes.explains(problem));
     match experiment {
         Some(experiment) if !problems.is_fatal() => Ok(Loaded { experiment, warnings: problems }),
@@ -201,6 +215,7 @@ fn read(
         source: Arc::new(Source {
             path: path.to_path_buf(),
             text: text.to_owned(),
+            filled: Vec::new(),
             sha256: Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect(),
         }),
     };

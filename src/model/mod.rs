@@ -88,6 +88,8 @@ pub struct Source {
     pub text: String,
     /// The SHA-256 of the text, in hex.
     pub sha256: String,
+    /// Values of environment variables that were filled in for `${env.NAME}`.
+    pub filled: Vec<String>,
 }
 
 /// How long each phase lasts, in the file's time.

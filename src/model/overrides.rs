@@ -10,6 +10,7 @@ use toml::de::DeValue;
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// What replaces values of the file.
+#[derive(Clone)]
 pub struct Overrides<'a> {
     /// Keys and values as `--set` has them: `run.fault` and `10s`, `edge.checkout.listen`, `fault."a b".percent`.
     pub set: Vec<(String, String)>,

@@ -7,6 +7,7 @@ use super::reader::Reader;
 use super::{
     Deed, EnvApply, Experiment, FaultRule, On, Phase, ProcessDeed, ProcessWhat, RestartWhen, Service,
 };
+use crate::fault::Fault;
 use crate::problem::{Place, Problem, Problems};
 use std::net::SocketAddr;
 
@@ -299,7 +300,9 @@ fn never_restarted(fault: &FaultRule, place: Place, experiment: &Experiment, pro
 /// Whether nothing is expected anywhere that this fault could spread to.
 fn hides_behind_itself(fault: &FaultRule, experiment: &Experiment) -> bool {
     let same = |edge: &usize| fault.edges.contains(edge);
-    !experiment.expects.is_empty()
+    // What another upstream answers is judged like any other answer.
+    let own = fault.actions.iter().any(|action| !matches!(action, Fault::Reroute(_)));
+    own && !experiment.expects.is_empty()
         && !fault.edges.is_empty()
         && experiment.expects.iter().all(|e| {
             e.edge().is_some_and(|edge| same(&edge))

@@ -338,7 +338,44 @@ impl Expectation {
     }
 }
 
+/// Shorter values are no secrets.
+const SHORTEST: usize = 4;
+
+/// Whether a value of an environment variable is hidden in texts: numbers such as ports, and words that everybody uses, tell
+/// nobody anything, and texts without them could not be read.
+#[must_use]
+pub fn is_hidden(value: &str) -> bool {
+    let number = value.len() <= 5 && value.bytes().all(|byte| byte.is_ascii_digit());
+    value.chars().count() >= SHORTEST && !number && !matches!(value, "true" | "false" | "none" | "null")
+}
+
 impl super::Experiment {
+    /// Every value that must not be told: what was filled in for `${env.NAME}`, and what environments of services hold, but
+    /// for variables that may be shown.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        let shown = |service: &Service, name: &String| service.show_env.contains(name);
+        let own = self.services.iter().flat_map(|service| {
+            service.env.iter().filter(|(name, _)| !shown(service, name)).map(|(_, value)| value)
+        });
+        let swapped = self.faults.iter().flat_map(|rule| {
+            let of = |service: &&Service| rule.services.contains(&service.name);
+            let services: Vec<&Service> = self.services.iter().filter(of).collect();
+            let swaps = rule.deeds.iter().filter_map(|deed| match deed {
+                Deed::Env(swap) => Some(swap),
+                Deed::Process(_) | Deed::Hook(_) => None,
+            });
+            swaps.flat_map(move |swap| {
+                let services = services.clone();
+                let hidden =
+                    move |(name, _): &&(String, String)| !services.iter().any(|one| shown(one, name));
+                swap.set.iter().filter(hidden).map(|(_, value)| value)
+            })
+        });
+        let all = self.source.filled.iter().chain(own).chain(swapped);
+        all.filter(|value| is_hidden(value)).cloned().collect()
+    }
+
     /// Why a fault is not armed: every service it is about is not started.
     #[must_use]
     pub fn skips(&self, rule: &super::FaultRule) -> Option<&str> {

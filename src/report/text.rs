@@ -71,7 +71,7 @@ impl Page {
 
     /// Text under a mark, wrapped at words; the first line begins with `first`, which takes `indent` columns.
     fn wrapped(&mut self, first: &str, indent: usize, text: &str) {
-        let lines = wrap(text, WIDTH - indent);
+        let lines: Vec<String> = text.lines().flat_map(|line| wrap(line, WIDTH - indent)).collect();
         for (n, line) in lines.iter().enumerate() {
             let lead = if n == 0 { first.to_owned() } else { " ".repeat(indent) };
             self.line(&format!("{lead}{line}"));

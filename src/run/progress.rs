@@ -40,6 +40,7 @@ pub struct Progress {
     wrong: Vec<Name>,
     said: f64,
     drawn: bool,
+    stopping: bool,
 }
 
 impl Progress {
@@ -63,6 +64,7 @@ impl Progress {
             wrong: Vec::new(),
             said: 0.0,
             drawn: false,
+            stopping: false,
         }
     }
 
@@ -99,6 +101,9 @@ impl Progress {
                 Some(format!("healed: {fault} ({why}; {matched} matched, {hits} hit)"))
             }
             Event::Guardrail { name, key, .. } => Some(format!("guardrail breached: {name} ({key})")),
+            Event::Interrupted { signal } if std::mem::replace(&mut self.stopping, true) => {
+                Some(format!("leaving ({signal})"))
+            }
             Event::Interrupted { signal } => Some(format!("stopping ({signal}); once more leaves at once")),
             Event::Command { exit: Some(exit), stopped: false, .. } if *exit != 0 => {
                 Some(format!("the command failed with exit code {exit}"))

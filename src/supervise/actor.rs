@@ -147,9 +147,11 @@ impl Actor {
     fn note(&mut self, note: Note) {
         match note {
             Note::Ready { unit, incarnation } => {
-                let Some(of) = self.desk.units.get(unit) else { return };
+                let Some(of) = self.desk.units.get_mut(unit) else { return };
                 let runs = of.child.as_ref().is_some_and(|child| !child.group.has_ended());
                 if of.incarnation == incarnation && runs {
+                    // Why it was not ready before is of no interest any more.
+                    of.doubt = Doubt::default();
                     self.desk.queue.push_back((unit, Input::Ready));
                 }
             }

@@ -387,7 +387,7 @@ async fn kept_down_paused_and_deaf() {
     let failures = stand.settle().await;
     assert_eq!(failures.len(), 1);
     assert_eq!(failures[0].exit, 1);
-    assert!(failures[0].text.starts_with("`worker` was sent a signal and did not end"), "{failures:?}");
+    assert!(failures[0].text.starts_with("`worker` was sent SIGTERM and did not end"), "{failures:?}");
     assert_eq!(stand.hits(), 2);
 
     stand.apply("freeze", "worker", [process(ProcessWhat::Pause(BOUND * 60), None, None)]);

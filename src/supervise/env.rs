@@ -2,13 +2,13 @@
 //!
 //! Pure: our own environment is handed in. Names may always be told; a value only if the file lists it as safe to show.
 
-use crate::model::{EnvSwap, Service};
+use crate::model::{EnvSwap, Service, is_hidden};
 use crate::telemetry::EnvShown;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 
-/// Shorter values are no secrets, and every other line has them in it.
-const SHORTEST: usize = 4;
+/// Shorter values that a service inherits are not masked: there are many that are no secrets, and every other line has them in it.
+const LONG: usize = 8;
 /// What stands for a hidden value; shorter than any.
 const MASK: &str = "***";
 
@@ -75,7 +75,7 @@ impl Mask {
         let mut mask = Self::default();
         mask.hide(&service.env, &service.show_env);
         // Of these there are many that are no secrets: short ones would make logs unreadable.
-        let long = inherited.iter().filter(|(_, value)| value.chars().count() >= 2 * SHORTEST);
+        let long = inherited.iter().filter(|(_, value)| value.chars().count() >= LONG);
         mask.hide(&long.cloned().collect::<Vec<_>>(), &service.show_env);
         mask
     }
@@ -85,7 +85,7 @@ impl Mask {
         let hidden = env.iter().filter(|(name, _)| !show.contains(name));
         // Of a value of several lines, each line is told by itself.
         let lines = hidden.flat_map(|(_, value)| value.lines().chain([value.as_str()])).map(str::trim);
-        for line in lines.filter(|line| line.chars().count() >= SHORTEST) {
+        for line in lines.filter(|line| is_hidden(line)) {
             if !self.hidden.iter().any(|known| known == line) {
                 self.hidden.push(line.to_owned());
             }

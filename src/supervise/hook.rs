@@ -74,6 +74,19 @@ pub fn apply(
     Ok((Applied { debt, ..applied }, done))
 }
 
+/// Ends what is being applied for a fault on a service: it is to be undone, and nobody waits for it.
+pub(super) fn stop(ledger: &Ledger, fault: &Name, service: &Name) {
+    for (id, debt) in ledger.owed() {
+        if let Debt::Run { fault: of, service: on, .. } = debt
+            && of == fault.as_str()
+            && on == service.as_str()
+        {
+            // What does not end is told by its undo, which waits for it.
+            let _ = marker::end(marker::DEBT, &marker::debt(ledger.marker().1, id), &Default::default());
+        }
+    }
+}
+
 impl Applied {
     /// Runs the undo, and pays the debt if it ended with 0.
     ///

@@ -14,7 +14,15 @@ type Line = JoinHandle<Vec<(Hook, Applied)>>;
 
 /// The hooks of every fault on every service.
 #[derive(Debug, Default)]
-pub(super) struct Hooks(BTreeMap<(Name, usize), Line>);
+pub(super) struct Hooks(BTreeMap<(Name, usize), Begun>);
+
+/// What was begun last for a fault on a service.
+#[derive(Debug)]
+struct Begun {
+    line: Line,
+    /// It applies; otherwise it undoes.
+    applies: bool,
+}
 
 impl Hooks {
     /// Whether there ever was one of a fault on a service.
@@ -48,14 +56,22 @@ impl Hooks {
             let _ = notes.send(Note::Hooked { id, done }).await;
             applied
         });
-        self.0.insert((fault, unit), line);
+        self.0.insert((fault, unit), Begun { line, applies: true });
     }
 
     /// Undoes what is applied for a fault on a service.
     pub(super) fn undo(&mut self, id: u64, fault: Name, unit: usize, desk: &Desk) {
         let before = self.0.remove(&(fault.clone(), unit));
         let (ledger, notes) = (Arc::clone(&desk.ledger), desk.notes.clone());
+        // What is still being applied is not waited for.
+        let hurry = before.as_ref().is_some_and(|begun| begun.applies && !begun.line.is_finished());
+        let service = desk.units.get(unit).map(|unit| unit.service.name.clone()).filter(|_| hurry);
+        let of = fault.clone();
         let line = tokio::spawn(async move {
+            if let Some(service) = service {
+                let ledger = Arc::clone(&ledger);
+                let _ = spawn_blocking(move || hook::stop(&ledger, &of, &service)).await;
+            }
             let applied = handed_over(before).await;
             let some = !applied.is_empty();
             let wrong = take_back(applied, &ledger).await;
@@ -63,14 +79,14 @@ impl Hooks {
             let _ = notes.send(Note::Unhooked { id, done }).await;
             Vec::new()
         });
-        self.0.insert((fault, unit), line);
+        self.0.insert((fault, unit), Begun { line, applies: false });
     }
 
     /// Undoes all hooks, at the end of all; what could not be undone.
     pub(super) async fn undo_all(&mut self, ledger: &Arc<Ledger>) -> Vec<String> {
         let mut wrong = Vec::new();
-        for line in std::mem::take(&mut self.0).into_values() {
-            wrong.extend(take_back(handed_over(Some(line)).await, ledger).await);
+        for begun in std::mem::take(&mut self.0).into_values() {
+            wrong.extend(take_back(handed_over(Some(begun)).await, ledger).await);
         }
         wrong
     }
@@ -90,9 +106,9 @@ async fn take_back(applied: Vec<(Hook, Applied)>, ledger: &Arc<Ledger>) -> Vec<S
     wrong
 }
 
-async fn handed_over(before: Option<Line>) -> Vec<(Hook, Applied)> {
+async fn handed_over(before: Option<Begun>) -> Vec<(Hook, Applied)> {
     match before {
-        Some(line) => line.await.unwrap_or_default(),
+        Some(begun) => begun.line.await.unwrap_or_default(),
         None => Vec::new(),
     }
 }

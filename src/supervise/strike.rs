@@ -46,7 +46,8 @@ impl Machine {
                     continue;
                 }
                 Stage::Sent { by } if by <= now => {
-                    self.failed(&turn, "was sent a signal and did not end");
+                    let signal = turn.signal().map_or("a signal", Signal::as_str);
+                    self.failed(&turn, &format!("was sent {signal} and did not end"));
                     continue;
                 }
                 Stage::Sent { .. } => {

@@ -6,7 +6,7 @@
 use super::Pace;
 use super::life::{Body, Hold, Running, Swap, Tell};
 use super::machine::Machine;
-use crate::model::{Deed, EnvApply, EnvSwap, ProcessDeed};
+use crate::model::{Deed, EnvApply, EnvSwap, ProcessDeed, ProcessWhat};
 use crate::telemetry::StartReason;
 use crate::units::Name;
 use nix::sys::signal::Signal;
@@ -74,6 +74,16 @@ impl Turn {
             What::Next { .. } | What::Process(_) => Stage::Waiting,
         };
         Self { id, fault, what, stage, answered: false }
+    }
+
+    /// The signal that it sends.
+    pub(super) fn signal(&self) -> Option<Signal> {
+        match &self.what {
+            What::Process(Blow { deed: ProcessDeed { what: ProcessWhat::Kill(signal), .. }, .. }) => {
+                Some(*signal)
+            }
+            _ => None,
+        }
     }
 
     /// When it wants a tick.

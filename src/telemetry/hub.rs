@@ -6,6 +6,7 @@
 use super::collector::{Collector, Message};
 use super::feed::{Feed, lock};
 use super::shard::{COARSE, MAX_REQUEST_SERIES, Series, Shard};
+use super::veil::Veil;
 use super::watched::Watched;
 use super::{EdgeId, Event, Exchange, Hit, Recorder, Stamped, metrics};
 use crate::decision::Protocol;
@@ -76,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) flushed: (Mutex<u64>, Condvar),
     pub(crate) edges: Mutex<Vec<EdgeEntry>>,
     pub(crate) named: Mutex<Named>,
+    veil: Mutex<Veil>,
     pub(crate) watched: Mutex<Watched>,
     pub(crate) started: SystemTime,
     pub(crate) sender: Sender<Message>,
@@ -179,6 +181,7 @@ impl Telemetry {
             flushed: (Mutex::new(0), Condvar::new()),
             edges: Mutex::default(),
             named: Mutex::default(),
+            veil: Mutex::default(),
             watched: Mutex::default(),
             started: SystemTime::now(),
             sender,
@@ -236,8 +239,20 @@ impl Telemetry {
         self.shared.feed.at(tokio::time::Instant::now())
     }
 
+    /// These values are not told to anybody from now on, in whatever text they stand.
+    pub fn hide(&self, values: impl IntoIterator<Item = String>) {
+        lock(&self.shared.veil).hide(values);
+    }
+
+    /// A text without the values that are hidden.
+    #[must_use]
+    pub fn covered(&self, text: &str) -> String {
+        lock(&self.shared.veil).cover(text)
+    }
+
     /// Tells everybody, with the time of now.
     pub fn publish(&self, event: Event) {
+        let event = lock(&self.shared.veil).over(event);
         if matches!(event, Event::Service { .. } | Event::Probe { .. }) {
             lock(&self.shared.watched).take(&event, tokio::time::Instant::now());
         }

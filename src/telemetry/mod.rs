@@ -18,6 +18,7 @@ mod services;
 mod shard;
 #[cfg(test)]
 mod tests;
+mod veil;
 mod watched;
 pub mod window;
 

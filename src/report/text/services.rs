@@ -177,14 +177,16 @@ fn exposure(report: &Report, one: &ExposureResult) -> String {
             let _ = write!(text, "the end ({})", seconds(end - one.from));
         }
     }
-    let _ = write!(text, ", seen {} after ", seconds(one.detected_after));
     let service = report.services.iter().find(|service| service.exposures.contains(one));
-    match (one.incarnation, service) {
+    let after = seconds(one.detected_after);
+    let _ = match (one.incarnation, service) {
         (Some(number), Some(service)) => {
-            let _ = write!(text, "{} #{number} began", service.name);
+            write!(text, ", seen {after} after {} #{number} began", service.name)
         }
-        _ => text.push_str("it was last right"),
-    }
+        // It was never right before.
+        _ if one.detected_after == 0.0 => write!(text, ", seen with the first answer"),
+        _ => write!(text, ", seen {after} after it was last right"),
+    };
     if let Some(saw) = &one.saw {
         let _ = write!(text, ": {saw}");
     }
