@@ -9,6 +9,8 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
 
 /// Every incarnation writes what it was started with, and is ready when it has.
 const SERVICE: &str = r#"
@@ -186,23 +188,57 @@ fn a_fault_of_a_service_that_is_never_ready_under_it_fails_the_run() {
 /// A Brownout that serves.
 struct Serving {
     child: Child,
-    admin: SocketAddr,
+    admin: Arc<OnceLock<SocketAddr>>,
+    said: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Serving {
+    /// Its admin address, which is told once everything stands.
+    #[track_caller]
+    fn admin(&self) -> SocketAddr {
+        eventually("it stands", || self.admin.get().is_some());
+        *self.admin.get().unwrap()
+    }
+
     fn get(&self, path: &str) -> u16 {
         self.call(&format!("GET {path} HTTP/1.1"), "")
     }
 
     fn call(&self, line: &str, body: &str) -> u16 {
-        Client::connect(self.admin)
+        let admin = self.admin();
+        Client::connect(admin)
             .send(format!(
-                "{line}\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                self.admin,
+                "{line}\r\nHost: {admin}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
                 body.len()
             ))
             .answer()
             .status
+    }
+
+    fn arm(&self, fault: &str) -> u16 {
+        self.call(&format!("POST /api/v1/faults/{fault}/arm HTTP/1.1"), "{}")
+    }
+
+    fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    #[track_caller]
+    fn says(&self, what: &str) {
+        eventually(what, || self.said().contains(what));
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// Sends SIGTERM and waits for its end: the exit code, and all that it said.
+    fn end(mut self) -> (Option<i32>, String) {
+        self.signal(Signal::SIGTERM);
+        let code = self.child.wait().unwrap().code();
+        self.reader.take().unwrap().join().unwrap();
+        (code, self.said())
     }
 }
 
@@ -210,6 +246,30 @@ impl Drop for Serving {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Home {
+    /// Serves; what it says is kept.
+    fn serve(&self) -> Serving {
+        let mut child = self
+            .command(&["serve", "x.toml", "--admin", "127.0.0.1:0"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (admin, said) = (Arc::new(OnceLock::new()), Arc::new(Mutex::new(String::new())));
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (address, text) = (Arc::clone(&admin), Arc::clone(&said));
+        let reader = std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some(rest) = line.strip_prefix("admin: http://") {
+                    let _ = address.set(rest.split(' ').next().unwrap().parse().unwrap());
+                }
+                *text.lock().unwrap() += &format!("{line}\n");
+            }
+        });
+        Serving { child, admin, said, reader: Some(reader) }
     }
 }
 
@@ -225,33 +285,21 @@ fn serve_is_ready_with_its_services_and_leaves_none_behind() {
         armed   = false
         env     = {{ set = {{ ENVIRONMENT = \"development\" }} }}"
     ));
-    let mut child = home
-        .command(&["serve", "x.toml", "--admin", "127.0.0.1:0"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let serving = home.serve();
     // the address is told once everything stands; until then nobody is asked
     eventually("the service runs", || home.started().len() == 1);
     fs::write(home.path("go"), "").unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let admin = lines.find_map(|line| {
-        line.unwrap()
-            .strip_prefix("admin: http://")
-            .map(|rest| rest.split(' ').next().unwrap().parse().unwrap())
-    });
-    let mut serving = Serving { child, admin: admin.expect("it tells its address") };
     assert_eq!(serving.get("/readyz"), 200);
 
-    assert_eq!(serving.call("POST /api/v1/faults/drift/arm HTTP/1.1", "{}"), 200);
+    assert_eq!(serving.arm("drift"), 200);
     eventually("it comes back drifted", || home.started().last().is_some_and(|last| last == "development"));
     assert_eq!(serving.call("POST /api/v1/halt HTTP/1.1", "{}"), 200);
     eventually("the kill switch puts it back", || {
         home.started() == ["production", "development", "production"]
     });
 
-    kill(Pid::from_raw(i32::try_from(serving.child.id()).unwrap()), Signal::SIGTERM).unwrap();
-    assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+    let (code, said) = serving.end();
+    assert_eq!(code, Some(0), "{said}");
     let pid = fs::read_to_string(home.path("pid")).unwrap();
     let gone = || match fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {
         Ok(stat) => stat.contains(") Z "),
@@ -259,4 +307,21 @@ fn serve_is_ready_with_its_services_and_leaves_none_behind() {
     };
     eventually("nothing of the service is left", gone);
     assert_eq!(fs::read_dir(home.path(".brownout/ledger")).unwrap().count(), 0);
+}
+
+#[test]
+fn restart_delays_of_what_serves_are_not_scaled() {
+    let service = SERVICE.replace("delay = \"10ms\"", "delay = \"100ms\"");
+    let home = Home::new(&format!(
+        "name = \"s\"\n[run]\ntime_scale = 1000\n{service}
+        [[fault]]
+        name    = \"crash\"
+        service = \"api\"
+        armed   = false
+        process = {{ kill = \"KILL\" }}"
+    ));
+    let serving = home.serve();
+    assert_eq!(serving.arm("crash"), 200);
+    eventually("it comes back", || home.started().len() == 2);
+    assert_eq!(serving.end().0, Some(0));
 }

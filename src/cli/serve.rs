@@ -98,7 +98,8 @@ pub(super) fn live(
         Ok(standing) => standing,
         Err(error) => return fail(error.exit.code(), &error.text),
     };
-    if let Err(error) = standing.supervise(experiment) {
+    // what serves has no phases that could be scaled: its schedules and restart delays are as the file says
+    if let Err(error) = standing.supervise(experiment, 1.0) {
         let _ = standing.close();
         return fail(error.exit.code(), &error.text);
     }

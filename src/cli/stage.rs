@@ -167,7 +167,7 @@ pub fn bring_up(experiment: &Experiment, setting: &Setting) -> Result<Standing, 
     };
     let supervised = opened
         .map_err(|text| StartError { exit: Exit::Environment, text })
-        .and_then(|()| standing.supervise(experiment));
+        .and_then(|()| standing.supervise(experiment, experiment.run.time_scale));
     if let Err(error) = supervised {
         let _ = standing.close();
         return Err(error);
@@ -186,11 +186,12 @@ impl Standing {
         self.owing.ledger()
     }
 
-    /// Gives the services of an experiment a supervisor, if it has any. None of them is started by this.
+    /// Gives the services of an experiment a supervisor, if it has any. None of them is started by this. `scale` stretches
+    /// their restart delays.
     ///
     /// # Errors
     /// When the state folder cannot be written, or an edge that is named does not exist.
-    pub fn supervise(&self, experiment: &Experiment) -> Result<(), StartError> {
+    pub fn supervise(&self, experiment: &Experiment, scale: f64) -> Result<(), StartError> {
         if !services::needs(experiment).any {
             return Ok(());
         }
@@ -199,7 +200,7 @@ impl Standing {
             text: format!("the undo ledger cannot be written: {error}: take another folder with `--state`"),
         })?;
         let edges = urls(experiment, &self.edges());
-        let supervision = Supervision::new(experiment, edges, &self.control, &self.telemetry, ledger)?;
+        let supervision = Supervision::new(experiment, scale, edges, &self.control, &self.telemetry, ledger)?;
         let _ = self.supervision.set(supervision);
         Ok(())
     }

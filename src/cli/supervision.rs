@@ -18,9 +18,11 @@ pub(super) struct Supervision {
 }
 
 impl Supervision {
-    /// Gives the services of an experiment a supervisor, which nobody has told anything yet, and makes control know it.
+    /// Gives the services of an experiment a supervisor, which nobody has told anything yet, and makes control know it. `scale`
+    /// stretches restart delays.
     pub(super) fn new(
         experiment: &Experiment,
+        scale: f64,
         edges: Vec<(String, String)>,
         control: &Arc<Control>,
         telemetry: &Arc<Telemetry>,
@@ -36,7 +38,6 @@ impl Supervision {
                 control.moment(service, moment);
             }
         });
-        let scale = experiment.run.time_scale;
         let supervisor =
             supervise::start(plans, scale, telemetry.clone(), ledger, watch).map_err(|error| {
                 let text = format!("the services cannot be supervised: {error}");
