@@ -1,6 +1,6 @@
 //! Services end to end: the real program, and processes that really read their environment.
 
-use crate::support::{Client, eventually};
+use crate::support::{Client, Upstream, eventually, ok};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -216,6 +216,21 @@ impl Serving {
             .status
     }
 
+    fn metrics(&self) -> String {
+        let admin = self.admin();
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+        Client::connect(admin).send(request).answer().text().to_owned()
+    }
+
+    /// Where an edge listens.
+    #[track_caller]
+    fn edge(&self, name: &str) -> SocketAddr {
+        self.admin();
+        let said = self.said();
+        let rest = said.split_once(&format!("edge {name}: ")).unwrap().1;
+        rest.split(' ').next().unwrap().parse().unwrap()
+    }
+
     fn arm(&self, fault: &str) -> u16 {
         self.call(&format!("POST /api/v1/faults/{fault}/arm HTTP/1.1"), "{}")
     }
@@ -251,9 +266,10 @@ impl Drop for Serving {
 
 impl Home {
     /// Serves; what it says is kept.
-    fn serve(&self) -> Serving {
+    fn serve(&self, arguments: &[&str]) -> Serving {
         let mut child = self
             .command(&["serve", "x.toml", "--admin", "127.0.0.1:0"])
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -263,10 +279,10 @@ impl Home {
         let (address, text) = (Arc::clone(&admin), Arc::clone(&said));
         let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
+                *text.lock().unwrap() += &format!("{line}\n");
                 if let Some(rest) = line.strip_prefix("admin: http://") {
                     let _ = address.set(rest.split(' ').next().unwrap().parse().unwrap());
                 }
-                *text.lock().unwrap() += &format!("{line}\n");
             }
         });
         Serving { child, admin, said, reader: Some(reader) }
@@ -285,7 +301,7 @@ fn serve_is_ready_with_its_services_and_leaves_none_behind() {
         armed   = false
         env     = {{ set = {{ ENVIRONMENT = \"development\" }} }}"
     ));
-    let serving = home.serve();
+    let serving = home.serve(&[]);
     // the address is told once everything stands; until then nobody is asked
     eventually("the service runs", || home.started().len() == 1);
     fs::write(home.path("go"), "").unwrap();
@@ -320,8 +336,41 @@ fn restart_delays_of_what_serves_are_not_scaled() {
         armed   = false
         process = {{ kill = \"KILL\" }}"
     ));
-    let serving = home.serve();
+    let serving = home.serve(&[]);
     assert_eq!(serving.arm("crash"), 200);
     eventually("it comes back", || home.started().len() == 2);
     assert_eq!(serving.end().0, Some(0));
+}
+
+#[test]
+fn callers_are_let_go_before_their_services_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = folder.path().join("ended");
+    let script = format!("trap 'echo x > {}; exit 0' TERM; echo up; while :; do sleep 600 & wait; done", ended.display());
+    let (gone, late) = (ended.clone(), Arc::new(OnceLock::new()));
+    let seen = Arc::clone(&late);
+    let upstream = Upstream::serve(move |link| {
+        while link.request().is_some() {
+            let _ = seen.set(gone.exists());
+            link.send(ok("x"));
+        }
+    });
+    let home = Home::new(&format!(
+        "name = \"s\"\n{}
+        [[fault]]
+        name  = \"hang\"
+        edge  = \"web\"
+        match = \"all\"
+        hang  = true",
+        SERVICE.replace("echo up; exec sleep 600", &script).replace("127.0.0.1:9", &upstream.at.to_string())
+    ));
+    let serving = home.serve(&[]);
+    serving.says("armed: hang");
+    let mut client = Client::connect(serving.edge("web"));
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it is held", || serving.metrics().contains("brownout_requests_held{edge=\"web\"} 1"));
+    let (code, said) = serving.end();
+    assert_eq!(client.answer().status, 200, "{said}");
+    assert_eq!((late.get(), ended.exists()), (Some(&false), true), "{said}");
+    assert_eq!(code, Some(0), "{said}");
 }

@@ -18,8 +18,10 @@ use crate::telemetry::Event;
 use anstream::eprintln;
 use notify::RecursiveMode;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::MissedTickBehavior;
 
 /// How often guardrails and the halt file are looked at.
@@ -103,7 +105,7 @@ pub(super) fn live(
         let _ = standing.close();
         return fail(error.exit.code(), &error.text);
     }
-    let standing = std::sync::Arc::new(standing);
+    let standing = Arc::new(standing);
     in_runtime(async {
         let mut stops = signals::stops()?;
         let mut code = 0;
@@ -117,24 +119,26 @@ pub(super) fn live(
             Ok(false) => {}
             Err(failed) => code = fail(failed.exit, &failed.text),
         }
-        let down = standing.put_down();
-        tokio::select! {
-            failures = down => for failure in failures {
-                code = fail(failure.exit, &failure.text);
-            },
+        Ok(tokio::select! {
+            code = down(&standing, code) => code,
             // a second signal does not wait for anybody; the keeper puts back what is left
             stop = stops.recv() => std::process::exit(if stop == Some(Stop::Interrupt) { 130 } else { 143 }),
-        }
-        let closing = standing.clone();
-        tokio::select! {
-            closed = tokio::task::spawn_blocking(move || closing.close()) => Ok(match closed {
-                Ok(Err(text)) => fail(Exit::NotRestored.code(), &text),
-                _ => code,
-            }),
-            // a second signal does not wait for anybody
-            stop = stops.recv() => std::process::exit(if stop == Some(Stop::Interrupt) { 130 } else { 143 }),
-        }
+        })
     })
+}
+
+/// Callers first, and then the services that they are in the middle of; the exit code.
+async fn down(standing: &Arc<Standing>, mut code: u8) -> u8 {
+    let stopping = standing.clone();
+    let _ = spawn_blocking(move || stopping.stop()).await;
+    for failure in standing.put_down().await {
+        code = fail(failure.exit, &failure.text);
+    }
+    let closing = standing.clone();
+    match spawn_blocking(move || closing.close()).await {
+        Ok(Err(text)) => fail(Exit::NotRestored.code(), &text),
+        _ => code,
+    }
 }
 
 /// Brings the services up, and arms the faults; `false` if it is told to stop meanwhile.

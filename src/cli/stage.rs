@@ -225,6 +225,11 @@ impl Standing {
         })
     }
 
+    /// Heals everything for good, stops accepting, and lets what is under way end. It blocks.
+    pub fn stop(&self) {
+        self.control.stop(GRACE);
+    }
+
     /// Whether edges like these may be opened here.
     ///
     /// # Errors
@@ -341,7 +346,7 @@ impl Stage for Standing {
     }
 
     fn close(&self) -> Result<(), String> {
-        self.control.stop(GRACE);
+        self.stop();
         if let Some(handle) = lock(&self.handle).take() {
             handle.stop();
         }
