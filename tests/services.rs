@@ -374,3 +374,46 @@ fn callers_are_let_go_before_their_services_end() {
     assert_eq!((late.get(), ended.exists()), (Some(&false), true), "{said}");
     assert_eq!(code, Some(0), "{said}");
 }
+
+const DRIFT: &str = "
+    [[fault]]
+    name    = \"drift\"
+    service = \"api\"
+    env     = { set = { ENVIRONMENT = \"development\" } }";
+
+#[test]
+fn a_kill_switch_that_is_on_before_it_serves_is_obeyed() {
+    let home = Home::new(&format!("name = \"s\"\n{SERVICE}{DRIFT}"));
+    fs::create_dir(home.path(".brownout")).unwrap();
+    fs::write(home.path(".brownout/halt"), "").unwrap();
+    let serving = home.serve(&[]);
+    assert_eq!(serving.get("/readyz"), 200);
+    for what in ["halt is there", "the faults of the file are not armed", "fault drift: not armed"] {
+        assert!(serving.said().contains(what), "{}", serving.said());
+    }
+    assert_eq!(serving.arm("drift"), 503, "{}", serving.said());
+    assert_eq!(serving.call("DELETE /api/v1/halt HTTP/1.1", "{}"), 200);
+    assert!(!home.path(".brownout/halt").exists());
+    assert_eq!(home.started(), ["production"]);
+    assert_eq!(serving.arm("drift"), 200, "{}", serving.said());
+    let (code, said) = serving.end();
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn signals_are_heard_while_services_come_up() {
+    let service =
+        SERVICE.replace("echo up; exec sleep 600", "while ! test -e go; do :; done; echo up; exec sleep 600");
+    let home = Home::new(&format!("name = \"s\"\n{service}{DRIFT}"));
+    let serving = home.serve(&[]);
+    eventually("the service runs", || home.started().len() == 1);
+    serving.signal(Signal::SIGHUP);
+    serving.signal(Signal::SIGUSR1);
+    serving.says("SIGUSR1: everything is healed");
+    fs::write(home.path("go"), "").unwrap();
+    assert_eq!(serving.get("/readyz"), 200);
+    serving.says("the faults of the file are not armed");
+    let (code, said) = serving.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(home.started(), ["production"], "{said}");
+}

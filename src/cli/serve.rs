@@ -7,7 +7,7 @@ use super::run::Admin;
 use super::stage::{self, Standing};
 use super::{ENVIRONMENT, USAGE, fail, in_runtime, signals};
 use crate::api::{DEFAULT_TTL, LONGEST_TTL};
-use crate::control::Owner;
+use crate::control::{Owner, Refusal};
 use crate::model::{Experiment, FaultRule, Guardrail, Ttl};
 use crate::report::Exit;
 use crate::run::guard::Guards;
@@ -20,9 +20,10 @@ use notify::RecursiveMode;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 /// How often guardrails and the halt file are looked at.
 const BEAT: Duration = Duration::from_millis(50);
@@ -107,22 +108,26 @@ pub(super) fn live(
     }
     let standing = Arc::new(standing);
     in_runtime(async {
-        let mut stops = signals::stops()?;
-        let mut code = 0;
-        match up(&standing, experiment, &lives, &mut stops).await {
+        let mut told =
+            Told { stops: signals::stops()?, hangup: signals::reload()?, halt: signals::halt()? };
+        // so that `touch` works when it has to
+        let _ = std::fs::create_dir_all(&live.state);
+        standing.control.watch_halt_file(live.state.join("halt"));
+        let code = match up(&standing, experiment, &lives, &mut told).await {
             Ok(true) => {
                 if !live.quiet {
-                    hello(&standing, seed, &lives, &experiment.faults);
+                    hello(&standing, seed, &lives, experiment);
                 }
-                attend(&standing, live, experiment.guardrails.clone(), &lives, file, &mut stops).await?;
+                attend(&standing, live, experiment.guardrails.clone(), &lives, file, &mut told).await;
+                0
             }
-            Ok(false) => {}
-            Err(failed) => code = fail(failed.exit, &failed.text),
-        }
+            Ok(false) => 0,
+            Err(failed) => fail(failed.exit, &failed.text),
+        };
         Ok(tokio::select! {
             code = down(&standing, code) => code,
             // a second signal does not wait for anybody; the keeper puts back what is left
-            stop = stops.recv() => std::process::exit(if stop == Some(Stop::Interrupt) { 130 } else { 143 }),
+            stop = told.stops.recv() => std::process::exit(if stop == Some(Stop::Interrupt) { 130 } else { 143 }),
         })
     })
 }
@@ -141,24 +146,70 @@ async fn down(standing: &Arc<Standing>, mut code: u8) -> u8 {
     }
 }
 
-/// Brings the services up, and arms the faults; `false` if it is told to stop meanwhile.
+/// What the system tells; from when this is made, no signal ends Brownout by itself.
+struct Told {
+    stops: mpsc::Receiver<Stop>,
+    hangup: Signal,
+    halt: Signal,
+}
+
+/// The kill switch, by signal.
+fn halt(standing: &Standing) {
+    standing.control.halt();
+    eprintln!("SIGUSR1: everything is healed and stays so until `brownout halt --lift`");
+}
+
+/// The kill switch, by file.
+fn halt_if_told(standing: &Standing) {
+    if let Some(file) = standing.control.halts_by_file() {
+        standing.control.halt();
+        eprintln!(
+            "{} is there: everything is healed and stays so until `brownout halt --lift`",
+            file.display()
+        );
+    }
+}
+
+fn beat() -> Interval {
+    let mut beat = tokio::time::interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    beat
+}
+
+/// Brings the services up, and arms the faults; `false` if it is told to stop meanwhile. What is halted stays unarmed.
 async fn up(
     standing: &Standing,
     experiment: &Experiment,
     lives: &impl Fn(&FaultRule) -> Option<Duration>,
-    stops: &mut mpsc::Receiver<Stop>,
+    told: &mut Told,
 ) -> Result<bool, Failure> {
-    tokio::select! {
-        up = standing.bring_up() => up?,
-        _ = stops.recv() => return Ok(false),
+    let (mut bringing, mut beat) = (standing.bring_up(), beat());
+    loop {
+        tokio::select! {
+            up = &mut bringing => break up?,
+            _ = told.stops.recv() => return Ok(false),
+            _ = told.halt.recv() => halt(standing),
+            _ = beat.tick() => halt_if_told(standing),
+        }
     }
+    halt_if_told(standing);
     for rule in experiment.faults.iter().filter(|rule| rule.armed && experiment.skips(rule).is_none()) {
         let armed = standing
             .filled(rule)
             .and_then(|filled| standing.control.arm(filled, Owner::File, lives(rule), 1.0));
-        if let Err(refusal) = armed {
-            let text = format!("fault `{}` cannot be armed: {refusal}", rule.name);
-            return Err(Failure { exit: USAGE, text });
+        match armed {
+            Ok(()) => {}
+            Err(Refusal::Halted) => {
+                eprintln!(
+                    "the faults of the file are not armed, because everything is halted: `brownout halt --lift`, and then \
+                     `brownout fault arm NAME`"
+                );
+                break;
+            }
+            Err(refusal) => {
+                let text = format!("fault `{}` cannot be armed: {refusal}", rule.name);
+                return Err(Failure { exit: USAGE, text });
+            }
         }
     }
     Ok(true)
@@ -168,13 +219,19 @@ fn hello(
     standing: &Standing,
     seed: u64,
     lives: &impl Fn(&FaultRule) -> Option<Duration>,
-    rules: &[FaultRule],
+    experiment: &Experiment,
 ) {
     for edge in standing.control.edges() {
         eprintln!("edge {}: {} → {}", edge.name, edge.listen, edge.upstreams.join(", "));
     }
-    for rule in rules {
-        match (rule.armed, lives(rule)) {
+    let faults = standing.control.faults();
+    for rule in &experiment.faults {
+        if let Some(why) = experiment.skips(rule) {
+            eprintln!("fault {}: skipped: {why}", rule.name);
+            continue;
+        }
+        let armed = faults.iter().any(|fault| fault.armed && fault.name == rule.name.as_str());
+        match (armed, lives(rule)) {
             (false, _) => {
                 eprintln!("fault {}: not armed (`brownout fault arm \"{}\"`)", rule.name, rule.name)
             }
@@ -196,38 +253,29 @@ async fn attend(
     guardrails: Vec<Guardrail>,
     lives: &impl Fn(&FaultRule) -> Option<Duration>,
     file: Option<(&Path, &Flags)>,
-    stops: &mut mpsc::Receiver<Stop>,
-) -> std::io::Result<()> {
-    let mut hangup = signals::reload()?;
-    let mut halt = signals::halt()?;
+    told: &mut Told,
+) {
     let mut events = standing.subscribe();
     let mut guards = watch_rails(standing, &guardrails);
     let mut text = file.and_then(|(path, _)| std::fs::read(path).ok()).unwrap_or_default();
     let (changed, mut changes) = mpsc::channel(1);
     let _watcher = file.and_then(|(path, _)| watch(path, changed));
-    let mut beat = tokio::time::interval(BEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    // so that `touch` works when it has to
-    let _ = std::fs::create_dir_all(&live.state);
-    standing.control.watch_halt_file(live.state.join("halt"));
+    let mut beat = beat();
     loop {
         tokio::select! {
-            stop = stops.recv() => {
+            stop = told.stops.recv() => {
                 if !live.quiet {
                     eprintln!("{}: healed; what is under way is let end (again: leaves at once)", stop.map_or("", |stop| stop.as_str()));
                 }
                 break;
             }
-            _ = hangup.recv() => guards = reload(standing, live, lives, file).unwrap_or(guards),
+            _ = told.hangup.recv() => guards = reload(standing, live, lives, file).unwrap_or(guards),
             // reading a file is an event of its folder too: only other words are another file
             Some(()) = changes.recv() => if let Some(now) = file.and_then(|(path, _)| std::fs::read(path).ok()) && now != text {
                 text = now;
                 guards = reload(standing, live, lives, file).unwrap_or(guards);
             },
-            _ = halt.recv() => {
-                standing.control.halt();
-                eprintln!("SIGUSR1: everything is healed and stays so until `brownout halt --lift`");
-            }
+            _ = told.halt.recv() => halt(standing),
             Some(event) = events.recv() => {
                 match &event.event {
                     Event::Window(window) => guards.take(event.t, window),
@@ -247,10 +295,7 @@ async fn attend(
                 }
             }
             _ = beat.tick() => {
-                if let Some(stop_file) = standing.control.halts_by_file() {
-                    standing.control.halt();
-                    eprintln!("{} is there: everything is healed and stays so until `brownout halt --lift`", stop_file.display());
-                }
+                halt_if_told(standing);
                 if let Some(breach) = guards.look(standing.now()) {
                     standing.control.heal_all(None, "guardrail");
                     eprintln!("guardrail `{}`: {} is {:.4}: everything is healed", breach.name, breach.key, breach.observed);
@@ -260,7 +305,6 @@ async fn attend(
             }
         }
     }
-    Ok(())
 }
 
 fn rails(guards: &Guards) -> Vec<Guardrail> {
