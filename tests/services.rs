@@ -417,3 +417,23 @@ fn signals_are_heard_while_services_come_up() {
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(home.started(), ["production"], "{said}");
 }
+
+#[test]
+fn what_fails_while_it_serves_is_said_once_and_is_no_exit_code() {
+    let home = Home::new(&format!(
+        "name = \"s\"\n{SERVICE}
+        [[fault]]
+        name    = \"flag\"
+        service = \"api\"
+        armed   = false
+        hook    = {{ apply = [\"sh\", \"-c\", \"echo no such flag >&2; exit 3\"], undo = [\"true\"] }}"
+    ));
+    let serving = home.serve(&[]);
+    for times in 1..=2 {
+        assert_eq!(serving.arm("flag"), 200);
+        eventually("it is said", || serving.said().matches("no such flag").count() == times);
+        assert_eq!(serving.call("POST /api/v1/faults/flag/heal HTTP/1.1", "{}"), 200);
+    }
+    let (code, said) = serving.end();
+    assert_eq!((code, said.matches("no such flag").count()), (Some(0), 2), "{said}");
+}

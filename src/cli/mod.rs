@@ -19,6 +19,7 @@ pub mod stage;
 mod supervision;
 #[cfg(test)]
 mod tests;
+mod wrong;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, IsTerminal, Write};

@@ -48,6 +48,14 @@ impl Owing {
         open.as_ref().map(|open| Arc::clone(&open.ledger))
     }
 
+    /// Nobody is left who could undo what is owed: the keeper does, as if Brownout had been killed, once it has ended.
+    pub(super) fn leave(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Err(left)) = open.as_ref().map(|open| open.ledger.end_all()) {
+            tracing::warn!("{left}");
+        }
+    }
+
     /// The last thing: ends whatever is left of what was started, and closes the ledger. What is still owed stays, for
     /// the next start. The error is a sentence for the user.
     pub(super) fn close(&self) -> Result<(), String> {

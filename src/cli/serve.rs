@@ -5,6 +5,7 @@
 use super::loading::Flags;
 use super::run::Admin;
 use super::stage::{self, Standing};
+use super::wrong::Wrong;
 use super::{ENVIRONMENT, USAGE, fail, in_runtime, signals};
 use crate::api::{DEFAULT_TTL, LONGEST_TTL};
 use crate::control::{Owner, Refusal};
@@ -27,6 +28,8 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 /// How often guardrails and the halt file are looked at.
 const BEAT: Duration = Duration::from_millis(50);
+/// How often the supervisor is asked what has failed.
+const ASK: Duration = Duration::from_secs(1);
 /// Changes of a file that come this close together are one.
 const SETTLED: Duration = Duration::from_millis(200);
 
@@ -108,8 +111,7 @@ pub(super) fn live(
     }
     let standing = Arc::new(standing);
     in_runtime(async {
-        let mut told =
-            Told { stops: signals::stops()?, hangup: signals::reload()?, halt: signals::halt()? };
+        let mut told = Told::new()?;
         // so that `touch` works when it has to
         let _ = std::fs::create_dir_all(&live.state);
         standing.control.watch_halt_file(live.state.join("halt"));
@@ -118,8 +120,7 @@ pub(super) fn live(
                 if !live.quiet {
                     hello(&standing, seed, &lives, experiment);
                 }
-                attend(&standing, live, experiment.guardrails.clone(), &lives, file, &mut told).await;
-                0
+                attend(&standing, live, experiment.guardrails.clone(), &lives, file, &mut told).await
             }
             Ok(false) => 0,
             Err(failed) => fail(failed.exit, &failed.text),
@@ -133,17 +134,31 @@ pub(super) fn live(
 }
 
 /// Callers first, and then the services that they are in the middle of; the exit code.
-async fn down(standing: &Arc<Standing>, mut code: u8) -> u8 {
+async fn down(standing: &Arc<Standing>, code: u8) -> u8 {
+    let mut exits = vec![Exit::of(code)];
     let stopping = standing.clone();
     let _ = spawn_blocking(move || stopping.stop()).await;
-    for failure in standing.put_down().await {
-        code = fail(failure.exit, &failure.text);
+    if !standing.is_unsupervised() {
+        for failure in standing.put_down().await {
+            let exit = Exit::of(fail(failure.exit, &failure.text));
+            // a deed that failed meanwhile is no reason to leave as one who failed
+            exits.extend(Some(exit).filter(|exit| matches!(exit, Exit::NotRestored | Exit::Bug)));
+        }
+    } else if code != Exit::Bug.code() {
+        exits.push(Exit::of(unsupervised()));
     }
     let closing = standing.clone();
-    match spawn_blocking(move || closing.close()).await {
-        Ok(Err(text)) => fail(Exit::NotRestored.code(), &text),
-        _ => code,
+    if let Ok(Err(text)) = spawn_blocking(move || closing.close()).await {
+        exits.push(Exit::of(fail(Exit::NotRestored.code(), &text)));
     }
+    Exit::weightiest(exits).code()
+}
+
+fn unsupervised() -> u8 {
+    fail(
+        Exit::Bug.code(),
+        "the supervisor of the services has died, which is a bug of ours: they are ended, and the keeper undoes the rest",
+    )
 }
 
 /// What the system tells; from when this is made, no signal ends Brownout by itself.
@@ -151,6 +166,12 @@ struct Told {
     stops: mpsc::Receiver<Stop>,
     hangup: Signal,
     halt: Signal,
+}
+
+impl Told {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { stops: signals::stops()?, hangup: signals::reload()?, halt: signals::halt()? })
+    }
 }
 
 /// The kill switch, by signal.
@@ -246,7 +267,7 @@ fn hello(
     }
 }
 
-/// Everything that can happen meanwhile.
+/// Everything that can happen meanwhile; the exit code.
 async fn attend(
     standing: &Standing,
     live: &Live,
@@ -254,20 +275,21 @@ async fn attend(
     lives: &impl Fn(&FaultRule) -> Option<Duration>,
     file: Option<(&Path, &Flags)>,
     told: &mut Told,
-) {
+) -> u8 {
     let mut events = standing.subscribe();
     let mut guards = watch_rails(standing, &guardrails);
     let mut text = file.and_then(|(path, _)| std::fs::read(path).ok()).unwrap_or_default();
     let (changed, mut changes) = mpsc::channel(1);
     let _watcher = file.and_then(|(path, _)| watch(path, changed));
-    let mut beat = beat();
+    let (mut beat, mut wrong) = (beat(), Wrong::default());
+    let mut ask = tokio::time::interval(ASK);
     loop {
         tokio::select! {
             stop = told.stops.recv() => {
                 if !live.quiet {
                     eprintln!("{}: healed; what is under way is let end (again: leaves at once)", stop.map_or("", |stop| stop.as_str()));
                 }
-                break;
+                return Exit::Passed.code();
             }
             _ = told.hangup.recv() => guards = reload(standing, live, lives, file).unwrap_or(guards),
             // reading a file is an event of its folder too: only other words are another file
@@ -285,8 +307,11 @@ async fn attend(
                             eprintln!("{line}");
                         }
                     }
-                    Event::Deed { done: false, text, .. } | Event::Undone { done: false, text, .. } => {
-                        eprintln!("error: {text}");
+                    Event::Deed { done: false, fault, service, text, .. }
+                    | Event::Undone { done: false, fault, service, text, .. } => {
+                        let explained = wrong.explained(standing.failures().await);
+                        let lines = explained.into_iter().chain(wrong.told(fault, service, text));
+                        lines.for_each(|line| eprintln!("error: {line}"));
                     }
                     Event::Healed { fault, why, matched, hits, .. } if !live.quiet => {
                         eprintln!("healed: {fault} ({why}; {matched} matched, {hits} hit)");
@@ -294,7 +319,14 @@ async fn attend(
                     _ => {}
                 }
             }
+            _ = ask.tick() => {
+                let explained = wrong.explained(standing.failures().await);
+                explained.into_iter().for_each(|line| eprintln!("error: {line}"));
+            }
             _ = beat.tick() => {
+                if standing.is_unsupervised() {
+                    return unsupervised();
+                }
                 halt_if_told(standing);
                 if let Some(breach) = guards.look(standing.now()) {
                     standing.control.heal_all(None, "guardrail");
@@ -389,5 +421,32 @@ fn watch(path: &Path, changed: mpsc::Sender<()>) -> Option<impl Sized + use<>> {
             );
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Overrides, parse};
+    use crate::supervise::Supervisor;
+
+    #[tokio::test]
+    async fn a_dead_supervisor_is_noticed() {
+        let file = "name = \"t\"\n[[edge]]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\nupstream = \"http://127.0.0.1:9\"\n";
+        let overrides = Overrides::default();
+        let experiment =
+            parse(file, Path::new("t.toml"), &overrides).map_err(|p| p.render(false)).unwrap().experiment;
+        let state = tempfile::tempdir().unwrap();
+        let standing = stage::stand(&experiment, 7, Admin::None, Vec::new(), state.path()).unwrap();
+        let standing = Arc::new(standing);
+        let (supervisor, orders) = Supervisor::handle(Vec::new());
+        standing.supervised_by(supervisor);
+        drop(orders);
+        let live = Live { admin: None, admin_host: Vec::new(), state: state.path().to_owned(), quiet: true };
+        let mut told = Told::new().unwrap();
+        let code = attend(&standing, &live, Vec::new(), &|_| None, None, &mut told).await;
+        assert_eq!(code, 70);
+        assert_eq!(down(&standing, code).await, 70);
+        assert_eq!(down(&standing, 0).await, 70, "also if it died at the last moment");
     }
 }

@@ -230,6 +230,19 @@ impl Standing {
         self.control.stop(GRACE);
     }
 
+    /// What has failed on services since this was last asked.
+    pub async fn failures(&self) -> Vec<Failure> {
+        match self.supervision.get() {
+            Some(supervision) => supervision.supervisor.failures().await,
+            None => Vec::new(),
+        }
+    }
+
+    /// The supervisor of the services has died.
+    pub fn is_unsupervised(&self) -> bool {
+        self.supervision.get().is_some_and(|supervision| supervision.supervisor.is_gone())
+    }
+
     /// Whether edges like these may be opened here.
     ///
     /// # Errors
@@ -356,7 +369,19 @@ impl Stage for Standing {
         {
             tracing::warn!("the journal could not be finished: {error}");
         }
+        if self.is_unsupervised() {
+            self.owing.leave();
+            return Ok(());
+        }
         self.owing.close()
+    }
+}
+
+#[cfg(test)]
+impl Standing {
+    /// Gives it a supervisor.
+    pub(super) fn supervised_by(&self, supervisor: crate::supervise::Supervisor) {
+        let _ = self.supervision.set(Supervision::of(supervisor));
     }
 }
 

@@ -47,6 +47,11 @@ impl Supervision {
         Ok(Self { supervisor, edges })
     }
 
+    #[cfg(test)]
+    pub(super) fn of(supervisor: Supervisor) -> Self {
+        Self { supervisor, edges: Vec::new() }
+    }
+
     /// A fault, with the URL of each edge filled in.
     pub(super) fn filled(&self, rule: &FaultRule) -> Result<FaultRule, Refusal> {
         services::filled(rule, &self.edges).map_err(Refusal::Invalid)
