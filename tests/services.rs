@@ -346,7 +346,10 @@ fn restart_delays_of_what_serves_are_not_scaled() {
 fn callers_are_let_go_before_their_services_end() {
     let folder = tempfile::tempdir().unwrap();
     let ended = folder.path().join("ended");
-    let script = format!("trap 'echo x > {}; exit 0' TERM; echo up; while :; do sleep 600 & wait; done", ended.display());
+    let script = format!(
+        "trap 'echo x > {}; exit 0' TERM; echo up; while :; do sleep 600 & wait; done",
+        ended.display()
+    );
     let (gone, late) = (ended.clone(), Arc::new(OnceLock::new()));
     let seen = Arc::clone(&late);
     let upstream = Upstream::serve(move |link| {
@@ -365,7 +368,7 @@ fn callers_are_let_go_before_their_services_end() {
         SERVICE.replace("echo up; exec sleep 600", &script).replace("127.0.0.1:9", &upstream.at.to_string())
     ));
     let serving = home.serve(&[]);
-    serving.says("armed: hang");
+    serving.says("fault hang: armed");
     let mut client = Client::connect(serving.edge("web"));
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     eventually("it is held", || serving.metrics().contains("brownout_requests_held{edge=\"web\"} 1"));
@@ -431,9 +434,60 @@ fn what_fails_while_it_serves_is_said_once_and_is_no_exit_code() {
     let serving = home.serve(&[]);
     for times in 1..=2 {
         assert_eq!(serving.arm("flag"), 200);
-        eventually("it is said", || serving.said().matches("no such flag").count() == times);
+        eventually("it is said", || serving.said().matches("error: fault `flag`").count() == times);
         assert_eq!(serving.call("POST /api/v1/faults/flag/heal HTTP/1.1", "{}"), 200);
     }
     let (code, said) = serving.end();
-    assert_eq!((code, said.matches("no such flag").count()), (Some(0), 2), "{said}");
+    assert_eq!((code, said.matches("error: ").count()), (Some(0), 2), "{said}");
+}
+
+#[test]
+fn a_reload_knows_edges_and_what_is_skipped_and_leaves_services() {
+    let drift = |value: &str| DRIFT.replace("development", value);
+    let quiet = |name: &str| {
+        format!("\n[[fault]]\nname = \"{name}\"\nedge = \"web\"\npercent = 1\nlatency = \"1ms\"\n")
+    };
+    let home = Home::new("");
+    let write = |service: &str, faults: &str| {
+        fs::write(home.path("x.toml"), format!("name = \"s\"\n{service}{faults}")).unwrap();
+    };
+    write(SERVICE, &drift("${edge.web}/a"));
+    let serving = home.serve(&[]);
+    let url = format!("http://{}", serving.edge("web"));
+    let last = |what: &str| {
+        eventually(what, || home.started().last() == Some(&format!("{url}{what}")));
+    };
+    last("/a");
+    let count = home.started().len();
+    write(SERVICE, &(quiet("one") + &drift("${edge.web}/a")));
+    serving.says("is in force: armed one\n");
+    assert_eq!(home.started().len(), count, "what is the same goes on");
+    assert!(!serving.said().contains("have changed"), "{}", serving.said());
+
+    write(&SERVICE.replace("10ms", "20ms"), &(quiet("one") + &drift("${edge.web}/b")));
+    last("/b");
+    serving.says("these have changed: `api`: restart Brownout");
+    let heal = || {
+        assert_eq!(serving.call("POST /api/v1/faults/drift/heal HTTP/1.1", "{}"), 200);
+        eventually("it is put back", || home.started().last().is_some_and(|last| last == "production"));
+    };
+    heal();
+    assert_eq!(serving.arm("drift"), 200);
+    last("/b");
+    heal();
+    let by_hand =
+        r#"{ "name": "hand", "service": "api", "env": { "set": { "ENVIRONMENT": "${edge.web}/c" } } }"#;
+    assert_eq!(serving.call("POST /api/v1/faults HTTP/1.1", by_hand), 201, "{}", serving.said());
+    last("/c");
+    let (code, said) = serving.end();
+    assert_eq!(code, Some(0), "{said}");
+
+    write(SERVICE, &drift("${edge.web}/a"));
+    let count = home.started().len();
+    let serving = home.serve(&["--upstream", "http://127.0.0.1:9"]);
+    serving.says("fault drift: skipped: ");
+    write(SERVICE, &(quiet("two") + &drift("${edge.web}/b")));
+    serving.says("is in force: armed two\n");
+    let (code, said) = serving.end();
+    assert_eq!((code, home.started().len()), (Some(0), count), "{said}");
 }

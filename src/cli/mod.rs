@@ -10,6 +10,7 @@ pub mod halt;
 mod loading;
 mod owing;
 pub mod proxy;
+mod reload;
 pub mod restore;
 pub mod run;
 pub mod schema;

@@ -3,6 +3,7 @@
 //! A changed file is read again; a broken one keeps the old one in force and says why. Guardrails are judged all the time.
 
 use super::loading::Flags;
+use super::reload::{as_started, reload};
 use super::run::Admin;
 use super::stage::{self, Standing};
 use super::wrong::Wrong;
@@ -120,7 +121,7 @@ pub(super) fn live(
                 if !live.quiet {
                     hello(&standing, seed, &lives, experiment);
                 }
-                attend(&standing, live, experiment.guardrails.clone(), &lives, file, &mut told).await
+                attend(&standing, live, experiment, &lives, file, &mut told).await
             }
             Ok(false) => 0,
             Err(failed) => fail(failed.exit, &failed.text),
@@ -271,13 +272,14 @@ fn hello(
 async fn attend(
     standing: &Standing,
     live: &Live,
-    guardrails: Vec<Guardrail>,
+    experiment: &Experiment,
     lives: &impl Fn(&FaultRule) -> Option<Duration>,
     file: Option<(&Path, &Flags)>,
     told: &mut Told,
 ) -> u8 {
     let mut events = standing.subscribe();
-    let mut guards = watch_rails(standing, &guardrails);
+    let mut guards = watch_rails(standing, &experiment.guardrails);
+    let started = as_started(standing, experiment);
     let mut text = file.and_then(|(path, _)| std::fs::read(path).ok()).unwrap_or_default();
     let (changed, mut changes) = mpsc::channel(1);
     let _watcher = file.and_then(|(path, _)| watch(path, changed));
@@ -291,11 +293,11 @@ async fn attend(
                 }
                 return Exit::Passed.code();
             }
-            _ = told.hangup.recv() => guards = reload(standing, live, lives, file).unwrap_or(guards),
+            _ = told.hangup.recv() => guards = reload(standing, live.quiet, lives, file, &started).unwrap_or(guards),
             // reading a file is an event of its folder too: only other words are another file
             Some(()) = changes.recv() => if let Some(now) = file.and_then(|(path, _)| std::fs::read(path).ok()) && now != text {
                 text = now;
-                guards = reload(standing, live, lives, file).unwrap_or(guards);
+                guards = reload(standing, live.quiet, lives, file, &started).unwrap_or(guards);
             },
             _ = told.halt.recv() => halt(standing),
             Some(event) = events.recv() => {
@@ -343,7 +345,7 @@ fn rails(guards: &Guards) -> Vec<Guardrail> {
     guards.rules().cloned().collect()
 }
 
-fn watch_rails(standing: &Standing, rules: &[Guardrail]) -> Guards {
+pub(super) fn watch_rails(standing: &Standing, rules: &[Guardrail]) -> Guards {
     let edges = standing.control.edges();
     let rules: Vec<Guardrail> = rules
         .iter()
@@ -355,47 +357,6 @@ fn watch_rails(standing: &Standing, rules: &[Guardrail]) -> Guards {
         })
         .collect();
     Guards::new(&rules, standing.now())
-}
-
-/// Reads the file again; `None` keeps everything as it is.
-fn reload(
-    standing: &Standing,
-    live: &Live,
-    lives: &impl Fn(&FaultRule) -> Option<Duration>,
-    file: Option<(&Path, &Flags)>,
-) -> Option<Guards> {
-    let (path, flags) = file?;
-    let Some(experiment) = flags.load(path, true) else {
-        eprintln!("{} is broken: the old one stays in force", path.display());
-        return None;
-    };
-    if let Err(error) = standing.may_lead_to(&experiment.edges) {
-        eprintln!("error: {error}: the old file stays in force");
-        return None;
-    }
-    match standing.control.reload(&experiment.edges, &experiment.faults, lives) {
-        Ok(done) => {
-            let said = [
-                ("armed", &done.armed),
-                ("healed", &done.healed),
-                ("opened", &done.opened),
-                ("closed", &done.closed),
-            ];
-            let said: Vec<String> = said
-                .iter()
-                .filter(|(_, names)| !names.is_empty())
-                .map(|(word, names)| format!("{word} {}", names.join(", ")))
-                .collect();
-            if !live.quiet && !said.is_empty() {
-                eprintln!("{} is in force: {}", path.display(), said.join("; "));
-            }
-            Some(watch_rails(standing, &experiment.guardrails))
-        }
-        Err(error) => {
-            eprintln!("error: {error}: the old file stays in force");
-            None
-        }
-    }
 }
 
 /// Tells when a file has changed. The folder is watched: editors replace files.
@@ -444,7 +405,7 @@ mod tests {
         drop(orders);
         let live = Live { admin: None, admin_host: Vec::new(), state: state.path().to_owned(), quiet: true };
         let mut told = Told::new().unwrap();
-        let code = attend(&standing, &live, Vec::new(), &|_| None, None, &mut told).await;
+        let code = attend(&standing, &live, &experiment, &|_| None, None, &mut told).await;
         assert_eq!(code, 70);
         assert_eq!(down(&standing, code).await, 70);
         assert_eq!(down(&standing, 0).await, 70, "also if it died at the last moment");

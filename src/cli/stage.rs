@@ -3,15 +3,15 @@
 use super::owing::Owing;
 use super::run::{Admin, Setting, StartError};
 use super::signals;
-use super::supervision::Supervision;
+use super::supervision;
 use crate::api::{self, AdminConfig, AdminHandle, AdminState};
 use crate::control::{Control, EdgeStatus, Owner, Refusal};
 use crate::model::{Edge, Experiment, FaultRule, FaultSource, Phase, Service, Ttl, parse_fault_on};
 use crate::report::Exit;
 use crate::run::Stage;
 use crate::run::services;
-use crate::run::stage::{Answer, urls};
-use crate::supervise::{Debt, Failure, Ledger};
+use crate::run::stage::{Answer, url, urls};
+use crate::supervise::{Debt, Failure, Ledger, Supervisor};
 use crate::telemetry::{Event, Journal, Stamped, Telemetry};
 use crate::units::Name;
 use std::net::SocketAddr;
@@ -50,7 +50,7 @@ pub struct Standing {
     handle: Mutex<Option<AdminHandle>>,
     journal: Mutex<Option<Journal>>,
     owing: Owing,
-    supervision: OnceLock<Supervision>,
+    supervisor: OnceLock<Supervisor>,
     experiment: Name,
     seed_of_run: u64,
 }
@@ -122,7 +122,7 @@ pub fn stand(
         handle: Mutex::new(handle),
         journal: Mutex::new(None),
         owing: Owing::new(state_folder.to_owned()),
-        supervision: OnceLock::new(),
+        supervisor: OnceLock::new(),
         experiment: experiment.name.clone(),
         seed_of_run: seed,
         control,
@@ -200,8 +200,9 @@ impl Standing {
             text: format!("the undo ledger cannot be written: {error}: take another folder with `--state`"),
         })?;
         let edges = urls(experiment, &self.edges());
-        let supervision = Supervision::new(experiment, scale, edges, &self.control, &self.telemetry, ledger)?;
-        let _ = self.supervision.set(supervision);
+        let supervisor =
+            supervision::start(experiment, scale, &edges, &self.control, &self.telemetry, ledger)?;
+        let _ = self.supervisor.set(supervisor);
         Ok(())
     }
 
@@ -210,10 +211,7 @@ impl Standing {
     /// # Errors
     /// When it names an edge that does not exist.
     pub fn filled(&self, rule: &FaultRule) -> Result<FaultRule, Refusal> {
-        match self.supervision.get() {
-            Some(supervision) => supervision.filled(rule),
-            None => Ok(rule.clone()),
-        }
+        services::filled(rule, &addresses(&self.control.edges())).map_err(Refusal::Invalid)
     }
 
     /// The user's command is about to be started.
@@ -232,15 +230,15 @@ impl Standing {
 
     /// What has failed on services since this was last asked.
     pub async fn failures(&self) -> Vec<Failure> {
-        match self.supervision.get() {
-            Some(supervision) => supervision.supervisor.failures().await,
+        match self.supervisor.get() {
+            Some(supervisor) => supervisor.failures().await,
             None => Vec::new(),
         }
     }
 
     /// The supervisor of the services has died.
     pub fn is_unsupervised(&self) -> bool {
-        self.supervision.get().is_some_and(|supervision| supervision.supervisor.is_gone())
+        self.supervisor.get().is_some_and(Supervisor::is_gone)
     }
 
     /// Whether edges like these may be opened here.
@@ -325,21 +323,21 @@ impl Stage for Standing {
     }
 
     fn bring_up(&self) -> Answer<Result<(), Failure>> {
-        match self.supervision.get().map(|supervision| supervision.supervisor.clone()) {
+        match self.supervisor.get().cloned() {
             Some(supervisor) => Box::pin(async move { supervisor.bring_up().await }),
             None => Box::pin(async { Ok(()) }),
         }
     }
 
     fn settled(&self) -> Answer<Vec<Failure>> {
-        match self.supervision.get().map(|supervision| supervision.supervisor.clone()) {
+        match self.supervisor.get().cloned() {
             Some(supervisor) => Box::pin(async move { supervisor.settle().await }),
             None => Box::pin(async { Vec::new() }),
         }
     }
 
     fn put_down(&self) -> Answer<Vec<Failure>> {
-        match self.supervision.get().map(|supervision| supervision.supervisor.clone()) {
+        match self.supervisor.get().cloned() {
             Some(supervisor) => Box::pin(async move { supervisor.put_down().await }),
             None => Box::pin(async { Vec::new() }),
         }
@@ -380,9 +378,14 @@ impl Stage for Standing {
 #[cfg(test)]
 impl Standing {
     /// Gives it a supervisor.
-    pub(super) fn supervised_by(&self, supervisor: crate::supervise::Supervisor) {
-        let _ = self.supervision.set(Supervision::of(supervisor));
+    pub(super) fn supervised_by(&self, supervisor: Supervisor) {
+        let _ = self.supervisor.set(supervisor);
     }
+}
+
+/// The name of each edge, and how it is called now.
+pub(super) fn addresses(edges: &[EdgeStatus]) -> Vec<(String, String)> {
+    edges.iter().map(|edge| (edge.name.clone(), url(edge.protocol, edge.listen))).collect()
 }
 
 /// Reads a fault that is armed by hand.
@@ -395,6 +398,7 @@ fn by_hand(
         edges.iter().map(|edge| (edge.name.clone(), edge.protocol)).collect();
     let (rule, _) = parse_fault_on(FaultSource::Json(table), &known, services)
         .map_err(|problems| problems.render(false))?;
+    let rule = services::filled(&rule, &addresses(edges))?;
     let ttl = rule.ttl;
     Ok((rule, ttl))
 }
