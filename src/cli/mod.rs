@@ -10,6 +10,7 @@ pub mod halt;
 mod loading;
 mod owing;
 pub mod proxy;
+mod reload;
 pub mod restore;
 pub mod run;
 pub mod schema;
@@ -19,6 +20,7 @@ pub mod stage;
 mod supervision;
 #[cfg(test)]
 mod tests;
+mod wrong;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, IsTerminal, Write};

@@ -3,11 +3,13 @@
 //! A changed file is read again; a broken one keeps the old one in force and says why. Guardrails are judged all the time.
 
 use super::loading::Flags;
+use super::reload::{as_started, reload};
 use super::run::Admin;
 use super::stage::{self, Standing};
+use super::wrong::Wrong;
 use super::{ENVIRONMENT, USAGE, fail, in_runtime, signals};
 use crate::api::{DEFAULT_TTL, LONGEST_TTL};
-use crate::control::Owner;
+use crate::control::{Owner, Refusal};
 use crate::model::{Experiment, FaultRule, Guardrail, Ttl};
 use crate::report::Exit;
 use crate::run::guard::Guards;
@@ -18,12 +20,17 @@ use crate::telemetry::Event;
 use anstream::eprintln;
 use notify::RecursiveMode;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::task::spawn_blocking;
+use tokio::time::{Interval, MissedTickBehavior};
 
 /// How often guardrails and the halt file are looked at.
 const BEAT: Duration = Duration::from_millis(50);
+/// How often the supervisor is asked what has failed.
+const ASK: Duration = Duration::from_secs(1);
 /// Changes of a file that come this close together are one.
 const SETTLED: Duration = Duration::from_millis(200);
 
@@ -98,62 +105,133 @@ pub(super) fn live(
         Ok(standing) => standing,
         Err(error) => return fail(error.exit.code(), &error.text),
     };
-    if let Err(error) = standing.supervise(experiment) {
+    // what serves has no phases that could be scaled: its schedules and restart delays are as the file says
+    if let Err(error) = standing.supervise(experiment, 1.0) {
         let _ = standing.close();
         return fail(error.exit.code(), &error.text);
     }
-    let standing = std::sync::Arc::new(standing);
+    let standing = Arc::new(standing);
     in_runtime(async {
-        let mut stops = signals::stops()?;
-        let mut code = 0;
-        match up(&standing, experiment, &lives, &mut stops).await {
+        let mut told = Told::new()?;
+        // so that `touch` works when it has to
+        let _ = std::fs::create_dir_all(&live.state);
+        standing.control.watch_halt_file(live.state.join("halt"));
+        let code = match up(&standing, experiment, &lives, &mut told).await {
             Ok(true) => {
                 if !live.quiet {
-                    hello(&standing, seed, &lives, &experiment.faults);
+                    hello(&standing, seed, &lives, experiment);
                 }
-                attend(&standing, live, experiment.guardrails.clone(), &lives, file, &mut stops).await?;
+                attend(&standing, live, experiment, &lives, file, &mut told).await
             }
-            Ok(false) => {}
-            Err(failed) => code = fail(failed.exit, &failed.text),
-        }
-        let down = standing.put_down();
-        tokio::select! {
-            failures = down => for failure in failures {
-                code = fail(failure.exit, &failure.text);
-            },
+            Ok(false) => 0,
+            Err(failed) => fail(failed.exit, &failed.text),
+        };
+        Ok(tokio::select! {
+            code = down(&standing, code) => code,
             // a second signal does not wait for anybody; the keeper puts back what is left
-            stop = stops.recv() => std::process::exit(if stop == Some(Stop::Interrupt) { 130 } else { 143 }),
-        }
-        let closing = standing.clone();
-        tokio::select! {
-            closed = tokio::task::spawn_blocking(move || closing.close()) => Ok(match closed {
-                Ok(Err(text)) => fail(Exit::NotRestored.code(), &text),
-                _ => code,
-            }),
-            // a second signal does not wait for anybody
-            stop = stops.recv() => std::process::exit(if stop == Some(Stop::Interrupt) { 130 } else { 143 }),
-        }
+            stop = told.stops.recv() => std::process::exit(if stop == Some(Stop::Interrupt) { 130 } else { 143 }),
+        })
     })
 }
 
-/// Brings the services up, and arms the faults; `false` if it is told to stop meanwhile.
+/// Callers first, and then the services that they are in the middle of; the exit code.
+async fn down(standing: &Arc<Standing>, code: u8) -> u8 {
+    let mut exits = vec![Exit::of(code)];
+    let stopping = standing.clone();
+    let _ = spawn_blocking(move || stopping.stop()).await;
+    if !standing.is_unsupervised() {
+        for failure in standing.put_down().await {
+            let exit = Exit::of(fail(failure.exit, &failure.text));
+            // a deed that failed meanwhile is no reason to leave as one who failed
+            exits.extend(Some(exit).filter(|exit| matches!(exit, Exit::NotRestored | Exit::Bug)));
+        }
+    } else if code != Exit::Bug.code() {
+        exits.push(Exit::of(unsupervised()));
+    }
+    let closing = standing.clone();
+    if let Ok(Err(text)) = spawn_blocking(move || closing.close()).await {
+        exits.push(Exit::of(fail(Exit::NotRestored.code(), &text)));
+    }
+    Exit::weightiest(exits).code()
+}
+
+fn unsupervised() -> u8 {
+    fail(
+        Exit::Bug.code(),
+        "the supervisor of the services has died, which is a bug of ours: they are ended, and the keeper undoes the rest",
+    )
+}
+
+/// What the system tells; from when this is made, no signal ends Brownout by itself.
+struct Told {
+    stops: mpsc::Receiver<Stop>,
+    hangup: Signal,
+    halt: Signal,
+}
+
+impl Told {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { stops: signals::stops()?, hangup: signals::reload()?, halt: signals::halt()? })
+    }
+}
+
+/// The kill switch, by signal.
+fn halt(standing: &Standing) {
+    standing.control.halt();
+    eprintln!("SIGUSR1: everything is healed and stays so until `brownout halt --lift`");
+}
+
+/// The kill switch, by file.
+fn halt_if_told(standing: &Standing) {
+    if let Some(file) = standing.control.halts_by_file() {
+        standing.control.halt();
+        eprintln!(
+            "{} is there: everything is healed and stays so until `brownout halt --lift`",
+            file.display()
+        );
+    }
+}
+
+fn beat() -> Interval {
+    let mut beat = tokio::time::interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    beat
+}
+
+/// Brings the services up, and arms the faults; `false` if it is told to stop meanwhile. What is halted stays unarmed.
 async fn up(
     standing: &Standing,
     experiment: &Experiment,
     lives: &impl Fn(&FaultRule) -> Option<Duration>,
-    stops: &mut mpsc::Receiver<Stop>,
+    told: &mut Told,
 ) -> Result<bool, Failure> {
-    tokio::select! {
-        up = standing.bring_up() => up?,
-        _ = stops.recv() => return Ok(false),
+    let (mut bringing, mut beat) = (standing.bring_up(), beat());
+    loop {
+        tokio::select! {
+            up = &mut bringing => break up?,
+            _ = told.stops.recv() => return Ok(false),
+            _ = told.halt.recv() => halt(standing),
+            _ = beat.tick() => halt_if_told(standing),
+        }
     }
+    halt_if_told(standing);
     for rule in experiment.faults.iter().filter(|rule| rule.armed && experiment.skips(rule).is_none()) {
         let armed = standing
             .filled(rule)
             .and_then(|filled| standing.control.arm(filled, Owner::File, lives(rule), 1.0));
-        if let Err(refusal) = armed {
-            let text = format!("fault `{}` cannot be armed: {refusal}", rule.name);
-            return Err(Failure { exit: USAGE, text });
+        match armed {
+            Ok(()) => {}
+            Err(Refusal::Halted) => {
+                eprintln!(
+                    "the faults of the file are not armed, because everything is halted: `brownout halt --lift`, and then \
+                     `brownout fault arm NAME`"
+                );
+                break;
+            }
+            Err(refusal) => {
+                let text = format!("fault `{}` cannot be armed: {refusal}", rule.name);
+                return Err(Failure { exit: USAGE, text });
+            }
         }
     }
     Ok(true)
@@ -163,13 +241,19 @@ fn hello(
     standing: &Standing,
     seed: u64,
     lives: &impl Fn(&FaultRule) -> Option<Duration>,
-    rules: &[FaultRule],
+    experiment: &Experiment,
 ) {
     for edge in standing.control.edges() {
         eprintln!("edge {}: {} → {}", edge.name, edge.listen, edge.upstreams.join(", "));
     }
-    for rule in rules {
-        match (rule.armed, lives(rule)) {
+    let faults = standing.control.faults();
+    for rule in &experiment.faults {
+        if let Some(why) = experiment.skips(rule) {
+            eprintln!("fault {}: skipped: {why}", rule.name);
+            continue;
+        }
+        let armed = faults.iter().any(|fault| fault.armed && fault.name == rule.name.as_str());
+        match (armed, lives(rule)) {
             (false, _) => {
                 eprintln!("fault {}: not armed (`brownout fault arm \"{}\"`)", rule.name, rule.name)
             }
@@ -184,45 +268,38 @@ fn hello(
     }
 }
 
-/// Everything that can happen meanwhile.
+/// Everything that can happen meanwhile; the exit code.
 async fn attend(
     standing: &Standing,
     live: &Live,
-    guardrails: Vec<Guardrail>,
+    experiment: &Experiment,
     lives: &impl Fn(&FaultRule) -> Option<Duration>,
     file: Option<(&Path, &Flags)>,
-    stops: &mut mpsc::Receiver<Stop>,
-) -> std::io::Result<()> {
-    let mut hangup = signals::reload()?;
-    let mut halt = signals::halt()?;
+    told: &mut Told,
+) -> u8 {
     let mut events = standing.subscribe();
-    let mut guards = watch_rails(standing, &guardrails);
+    let mut guards = watch_rails(standing, &experiment.guardrails);
+    let started = as_started(standing, experiment);
     let mut text = file.and_then(|(path, _)| std::fs::read(path).ok()).unwrap_or_default();
     let (changed, mut changes) = mpsc::channel(1);
     let _watcher = file.and_then(|(path, _)| watch(path, changed));
-    let mut beat = tokio::time::interval(BEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    // so that `touch` works when it has to
-    let _ = std::fs::create_dir_all(&live.state);
-    standing.control.watch_halt_file(live.state.join("halt"));
+    let (mut beat, mut wrong) = (beat(), Wrong::default());
+    let mut ask = tokio::time::interval(ASK);
     loop {
         tokio::select! {
-            stop = stops.recv() => {
+            stop = told.stops.recv() => {
                 if !live.quiet {
                     eprintln!("{}: healed; what is under way is let end (again: leaves at once)", stop.map_or("", |stop| stop.as_str()));
                 }
-                break;
+                return Exit::Passed.code();
             }
-            _ = hangup.recv() => guards = reload(standing, live, lives, file).unwrap_or(guards),
+            _ = told.hangup.recv() => guards = reload(standing, live.quiet, lives, file, &started).unwrap_or(guards),
             // reading a file is an event of its folder too: only other words are another file
             Some(()) = changes.recv() => if let Some(now) = file.and_then(|(path, _)| std::fs::read(path).ok()) && now != text {
                 text = now;
-                guards = reload(standing, live, lives, file).unwrap_or(guards);
+                guards = reload(standing, live.quiet, lives, file, &started).unwrap_or(guards);
             },
-            _ = halt.recv() => {
-                standing.control.halt();
-                eprintln!("SIGUSR1: everything is healed and stays so until `brownout halt --lift`");
-            }
+            _ = told.halt.recv() => halt(standing),
             Some(event) = events.recv() => {
                 match &event.event {
                     Event::Window(window) => guards.take(event.t, window),
@@ -232,8 +309,11 @@ async fn attend(
                             eprintln!("{line}");
                         }
                     }
-                    Event::Deed { done: false, text, .. } | Event::Undone { done: false, text, .. } => {
-                        eprintln!("error: {text}");
+                    Event::Deed { done: false, fault, service, text, .. }
+                    | Event::Undone { done: false, fault, service, text, .. } => {
+                        let explained = wrong.explained(standing.failures().await);
+                        let lines = explained.into_iter().chain(wrong.told(fault, service, text));
+                        lines.for_each(|line| eprintln!("error: {line}"));
                     }
                     Event::Healed { fault, why, matched, hits, .. } if !live.quiet => {
                         eprintln!("healed: {fault} ({why}; {matched} matched, {hits} hit)");
@@ -241,11 +321,15 @@ async fn attend(
                     _ => {}
                 }
             }
+            _ = ask.tick() => {
+                let explained = wrong.explained(standing.failures().await);
+                explained.into_iter().for_each(|line| eprintln!("error: {line}"));
+            }
             _ = beat.tick() => {
-                if let Some(stop_file) = standing.control.halts_by_file() {
-                    standing.control.halt();
-                    eprintln!("{} is there: everything is healed and stays so until `brownout halt --lift`", stop_file.display());
+                if standing.is_unsupervised() {
+                    return unsupervised();
                 }
+                halt_if_told(standing);
                 if let Some(breach) = guards.look(standing.now()) {
                     standing.control.heal_all(None, "guardrail");
                     eprintln!("guardrail `{}`: {} is {:.4}: everything is healed", breach.name, breach.key, breach.observed);
@@ -255,14 +339,13 @@ async fn attend(
             }
         }
     }
-    Ok(())
 }
 
 fn rails(guards: &Guards) -> Vec<Guardrail> {
     guards.rules().cloned().collect()
 }
 
-fn watch_rails(standing: &Standing, rules: &[Guardrail]) -> Guards {
+pub(super) fn watch_rails(standing: &Standing, rules: &[Guardrail]) -> Guards {
     let edges = standing.control.edges();
     let rules: Vec<Guardrail> = rules
         .iter()
@@ -274,47 +357,6 @@ fn watch_rails(standing: &Standing, rules: &[Guardrail]) -> Guards {
         })
         .collect();
     Guards::new(&rules, standing.now())
-}
-
-/// Reads the file again; `None` keeps everything as it is.
-fn reload(
-    standing: &Standing,
-    live: &Live,
-    lives: &impl Fn(&FaultRule) -> Option<Duration>,
-    file: Option<(&Path, &Flags)>,
-) -> Option<Guards> {
-    let (path, flags) = file?;
-    let Some(experiment) = flags.load(path, true) else {
-        eprintln!("{} is broken: the old one stays in force", path.display());
-        return None;
-    };
-    if let Err(error) = standing.may_lead_to(&experiment.edges) {
-        eprintln!("error: {error}: the old file stays in force");
-        return None;
-    }
-    match standing.control.reload(&experiment.edges, &experiment.faults, lives) {
-        Ok(done) => {
-            let said = [
-                ("armed", &done.armed),
-                ("healed", &done.healed),
-                ("opened", &done.opened),
-                ("closed", &done.closed),
-            ];
-            let said: Vec<String> = said
-                .iter()
-                .filter(|(_, names)| !names.is_empty())
-                .map(|(word, names)| format!("{word} {}", names.join(", ")))
-                .collect();
-            if !live.quiet && !said.is_empty() {
-                eprintln!("{} is in force: {}", path.display(), said.join("; "));
-            }
-            Some(watch_rails(standing, &experiment.guardrails))
-        }
-        Err(error) => {
-            eprintln!("error: {error}: the old file stays in force");
-            None
-        }
-    }
 }
 
 /// Tells when a file has changed. The folder is watched: editors replace files.
@@ -340,5 +382,32 @@ fn watch(path: &Path, changed: mpsc::Sender<()>) -> Option<impl Sized + use<>> {
             );
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Overrides, parse};
+    use crate::supervise::Supervisor;
+
+    #[tokio::test]
+    async fn a_dead_supervisor_is_noticed() {
+        let file = "name = \"t\"\n[[edge]]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\nupstream = \"http://127.0.0.1:9\"\n";
+        let overrides = Overrides::default();
+        let experiment =
+            parse(file, Path::new("t.toml"), &overrides).map_err(|p| p.render(false)).unwrap().experiment;
+        let state = tempfile::tempdir().unwrap();
+        let standing = stage::stand(&experiment, 7, Admin::None, Vec::new(), state.path()).unwrap();
+        let standing = Arc::new(standing);
+        let (supervisor, orders) = Supervisor::handle(Vec::new());
+        standing.supervised_by(supervisor);
+        drop(orders);
+        let live = Live { admin: None, admin_host: Vec::new(), state: state.path().to_owned(), quiet: true };
+        let mut told = Told::new().unwrap();
+        let code = attend(&standing, &live, &experiment, &|_| None, None, &mut told).await;
+        assert_eq!(code, 70);
+        assert_eq!(down(&standing, code).await, 70);
+        assert_eq!(down(&standing, 0).await, 70, "also if it died at the last moment");
     }
 }

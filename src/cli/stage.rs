@@ -3,20 +3,20 @@
 use super::owing::Owing;
 use super::run::{Admin, Setting, StartError};
 use super::signals;
-use super::supervision::Supervision;
+use super::supervision;
 use crate::api::{self, AdminConfig, AdminHandle, AdminState};
 use crate::control::{Control, EdgeStatus, Owner, Refusal};
 use crate::model::{Ask, Edge, Experiment, FaultRule, FaultSource, On, Phase, Service, Ttl, parse_fault_on};
 use crate::report::Exit;
 use crate::run::Stage;
 use crate::run::services;
-use crate::run::stage::{Answer, urls};
-use crate::supervise::{Debt, Failure, Ledger};
+use crate::run::stage::{Answer, url, urls};
+use crate::supervise::{Debt, Failure, Ledger, Supervisor};
 use crate::telemetry::{Event, Journal, Stamped, Telemetry};
 use crate::units::Name;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
@@ -51,7 +51,9 @@ pub struct Standing {
     handle: Mutex<Option<AdminHandle>>,
     journal: Mutex<Option<Journal>>,
     owing: Owing,
-    supervision: OnceLock<Supervision>,
+    supervisor: OnceLock<Supervisor>,
+    /// It has put everything down.
+    down: Arc<AtomicBool>,
     experiment: Name,
     seed_of_run: u64,
 }
@@ -124,7 +126,8 @@ pub fn stand(
         handle: Mutex::new(handle),
         journal: Mutex::new(None),
         owing: Owing::new(state_folder.to_owned()),
-        supervision: OnceLock::new(),
+        supervisor: OnceLock::new(),
+        down: Arc::default(),
         experiment: experiment.name.clone(),
         seed_of_run: seed,
         control,
@@ -175,7 +178,7 @@ pub fn bring_up(experiment: &Experiment, setting: &Setting) -> Result<Standing, 
     };
     let supervised = opened
         .map_err(|text| StartError { exit: Exit::Environment, text })
-        .and_then(|()| standing.supervise(experiment));
+        .and_then(|()| standing.supervise(experiment, experiment.run.time_scale));
     if let Err(error) = supervised {
         let _ = standing.close();
         return Err(error);
@@ -194,11 +197,12 @@ impl Standing {
         self.owing.ledger()
     }
 
-    /// Gives the services of an experiment a supervisor, if it has any. None of them is started by this.
+    /// Gives the services of an experiment a supervisor, if it has any. None of them is started by this. `scale` stretches
+    /// their restart delays.
     ///
     /// # Errors
     /// When the state folder cannot be written, or an edge that is named does not exist.
-    pub fn supervise(&self, experiment: &Experiment) -> Result<(), StartError> {
+    pub fn supervise(&self, experiment: &Experiment, scale: f64) -> Result<(), StartError> {
         if !services::needs(experiment).any {
             return Ok(());
         }
@@ -207,8 +211,9 @@ impl Standing {
             text: format!("the undo ledger cannot be written: {error}: take another folder with `--state`"),
         })?;
         let edges = urls(experiment, &self.edges());
-        let supervision = Supervision::new(experiment, edges, &self.control, &self.telemetry, ledger)?;
-        let _ = self.supervision.set(supervision);
+        let supervisor =
+            supervision::start(experiment, scale, &edges, &self.control, &self.telemetry, ledger)?;
+        let _ = self.supervisor.set(supervisor);
         Ok(())
     }
 
@@ -217,10 +222,7 @@ impl Standing {
     /// # Errors
     /// When it names an edge that does not exist.
     pub fn filled(&self, rule: &FaultRule) -> Result<FaultRule, Refusal> {
-        match self.supervision.get() {
-            Some(supervision) => supervision.filled(rule),
-            None => Ok(rule.clone()),
-        }
+        services::filled(rule, &addresses(&self.control.edges())).map_err(Refusal::Invalid)
     }
 
     /// Commands are about to be started.
@@ -230,6 +232,24 @@ impl Standing {
         owed.map(drop).map_err(|error| {
             format!("the undo ledger cannot be written: {error}: take another folder with `--state`")
         })
+    }
+
+    /// Heals everything for good, stops accepting, and lets what is under way end. It blocks.
+    pub fn stop(&self) {
+        self.control.stop(GRACE);
+    }
+
+    /// What has failed on services since this was last asked.
+    pub async fn failures(&self) -> Vec<Failure> {
+        match self.supervisor.get() {
+            Some(supervisor) => supervisor.failures().await,
+            None => Vec::new(),
+        }
+    }
+
+    /// The supervisor of the services has died.
+    pub fn is_unsupervised(&self) -> bool {
+        self.supervisor.get().is_some_and(Supervisor::is_gone)
     }
 
     /// Whether edges like these may be opened here.
@@ -314,23 +334,23 @@ impl Stage for Standing {
     }
 
     fn bring_up(&self) -> Answer<Result<(), Failure>> {
-        match self.supervision.get().map(|supervision| supervision.supervisor.clone()) {
+        match self.supervisor.get().cloned() {
             Some(supervisor) => Box::pin(async move { supervisor.bring_up().await }),
             None => Box::pin(async { Ok(()) }),
         }
     }
 
     fn settled(&self) -> Answer<Vec<Failure>> {
-        match self.supervision.get().map(|supervision| supervision.supervisor.clone()) {
+        match self.supervisor.get().cloned() {
             Some(supervisor) => Box::pin(async move { supervisor.settle().await }),
             None => Box::pin(async { Vec::new() }),
         }
     }
 
     fn put_down(&self) -> Answer<Vec<Failure>> {
-        match self.supervision.get() {
-            Some(supervision) => {
-                let (supervisor, down) = (supervision.supervisor.clone(), supervision.down.clone());
+        match self.supervisor.get().cloned() {
+            Some(supervisor) => {
+                let down = Arc::clone(&self.down);
                 Box::pin(async move {
                     let failures = supervisor.put_down().await;
                     down.store(true, Ordering::Relaxed);
@@ -355,7 +375,7 @@ impl Stage for Standing {
     }
 
     fn close(&self) -> Result<(), String> {
-        self.control.stop(GRACE);
+        self.stop();
         if let Some(handle) = lock(&self.handle).take() {
             handle.stop();
         }
@@ -366,11 +386,25 @@ impl Stage for Standing {
             tracing::warn!("the journal could not be finished: {error}");
         }
         // Whoever did not wait for services to be put down does not wait for it now.
-        if self.supervision.get().is_some_and(|supervision| !supervision.is_down()) && self.owing.leave() {
+        let down = self.down.load(Ordering::Relaxed) && !self.is_unsupervised();
+        if self.supervisor.get().is_some() && !down && self.owing.leave() {
             return Ok(());
         }
         self.owing.close()
     }
+}
+
+#[cfg(test)]
+impl Standing {
+    /// Gives it a supervisor.
+    pub(super) fn supervised_by(&self, supervisor: Supervisor) {
+        let _ = self.supervisor.set(supervisor);
+    }
+}
+
+/// The name of each edge, and how it is called now.
+pub(super) fn addresses(edges: &[EdgeStatus]) -> Vec<(String, String)> {
+    edges.iter().map(|edge| (edge.name.clone(), url(edge.protocol, edge.listen))).collect()
 }
 
 /// Reads a fault that is armed by hand.
@@ -383,6 +417,7 @@ fn by_hand(
         edges.iter().map(|edge| (edge.name.clone(), edge.protocol)).collect();
     let (rule, _) = parse_fault_on(FaultSource::Json(table), &known, services)
         .map_err(|problems| problems.render(false))?;
+    let rule = services::filled(&rule, &addresses(edges))?;
     let ttl = rule.ttl;
     Ok((rule, ttl))
 }

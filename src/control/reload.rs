@@ -2,7 +2,7 @@
 
 use super::descriptors::share_descriptors;
 use super::plans::{publish, take_out};
-use super::{Control, Entry, Owner, Reloaded, StartError, lock};
+use super::{Control, EdgeStatus, Entry, Owner, Reloaded, StartError, lock};
 use crate::model::{Edge, FaultRule};
 use crate::net::listen::Address;
 use crate::proxy::EdgeShared;
@@ -13,14 +13,15 @@ use std::time::Duration;
 
 impl Control {
     /// Takes another file in place of the one in force: edges and faults that did not change stay as they are (also their ttl
-    /// and ordinals), nothing that was healed by hand is armed again.
+    /// and ordinals), nothing that was healed by hand is armed again. The rules are asked for once the edges stand, so that their
+    /// addresses can be filled in; whoever is asked must not call back.
     ///
     /// # Errors
     /// When an edge cannot be opened; then the old ones stay.
     pub fn reload(
         &self,
         edges: &[Edge],
-        rules: &[FaultRule],
+        rules: impl FnOnce(&[EdgeStatus]) -> Vec<FaultRule>,
         life: impl Fn(&FaultRule) -> Option<Duration>,
     ) -> Result<Reloaded, StartError> {
         share_descriptors(edges)?;
@@ -60,6 +61,7 @@ impl Control {
                     .or_else(|| opened.iter().find(|(new, _)| new.config.name == edge.name).cloned())
             })
             .collect();
+        let rules = rules(&state.edges());
         for (edge, _) in old.iter().filter(|(old, _)| !edges.iter().any(|edge| same(&old.config, edge))) {
             if let Some(workers) = lock(&self.workers).as_ref() {
                 workers.close(edge);
@@ -92,7 +94,7 @@ impl Control {
         let gone = take_out(&mut state, |entry| !stays(entry));
         state.undo_deeds(&gone);
         gone.iter().filter(|entry| entry.on).for_each(|entry| self.tell_healed(&entry.compiled, "reload"));
-        let known = std::mem::replace(&mut state.known, rules.to_vec());
+        let known = std::mem::replace(&mut state.known, rules.clone());
         state.replaced.retain(|edge| edge.strong_count() > 0);
         for rule in rules.iter().filter(|rule| rule.armed) {
             let same = known.iter().any(|known| same_rule(known, rule));

@@ -1,6 +1,6 @@
 //! What is in force, as it is shown.
 
-use super::{Control, EdgeStatus, Entry, FaultStatus, lock};
+use super::{Control, EdgeStatus, Entry, FaultStatus, State, lock};
 use crate::model::FaultRule;
 use crate::units::Name;
 
@@ -50,9 +50,13 @@ impl Control {
     /// All edges.
     #[must_use]
     pub fn edges(&self) -> Vec<EdgeStatus> {
-        let state = lock(&self.state);
-        state
-            .edges
+        lock(&self.state).edges()
+    }
+}
+
+impl State {
+    pub(super) fn edges(&self) -> Vec<EdgeStatus> {
+        self.edges
             .iter()
             .map(|(edge, address)| EdgeStatus {
                 id: edge.id.0,

@@ -157,7 +157,8 @@ fn a_reload_changes_what_changed_and_nothing_else() {
         fault("new", "respond = 503"),
     ];
     let new = experiment(&text.concat());
-    let done = stand.control.reload(&new.edges, &new.faults, |_| Some(Duration::from_secs(9))).unwrap();
+    let done =
+        stand.control.reload(&new.edges, |_| new.faults.clone(), |_| Some(Duration::from_secs(9))).unwrap();
     assert_eq!(done.armed, ["changed", "new"]);
     assert_eq!(done.healed, ["changed", "gone"]);
     assert!(done.opened.is_empty() && done.closed.is_empty());
@@ -166,7 +167,7 @@ fn a_reload_changes_what_changed_and_nothing_else() {
     assert!(left <= ends && left > 3000.0, "its time to live goes on");
 
     stand.control.heal("kept", "hand").unwrap();
-    let done = stand.control.reload(&new.edges, &new.faults, |_| None).unwrap();
+    let done = stand.control.reload(&new.edges, |_| new.faults.clone(), |_| None).unwrap();
     assert_eq!(done, Reloaded::default(), "what was healed by hand stays healed");
 }
 
@@ -178,13 +179,13 @@ fn a_reload_opens_and_closes_edges() {
     edges[0].timeout.idle = Duration::from_secs(9);
     let third = Edge { name: "third".parse().unwrap(), ..old.edges[0].clone() };
     edges.push(third);
-    let done = stand.control.reload(&edges, &[], |_| None).unwrap();
+    let done = stand.control.reload(&edges, |_| Vec::new(), |_| None).unwrap();
     assert_eq!((done.opened, done.closed), (vec!["web".into(), "third".into()], vec!["db".to_string()]));
     assert_eq!(stand.control.edges().len(), 2);
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let wrong = Edge { listen: taken.local_addr().unwrap(), ..edges[0].clone() };
-    let refused = stand.control.reload(&[wrong, edges[1].clone()], &[], |_| None).unwrap_err();
+    let refused = stand.control.reload(&[wrong, edges[1].clone()], |_| Vec::new(), |_| None).unwrap_err();
     assert!(refused.text.contains("another process"), "{refused}");
     assert_eq!(stand.control.edges().len(), 2, "the old ones stay");
 }

@@ -90,22 +90,25 @@ impl Stop {
     }
 }
 
+/// How an edge is called by whoever runs here: a URL, or `host:port` for TCP.
+#[must_use]
+pub fn url(protocol: Protocol, mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    match protocol {
+        Protocol::Http => format!("http://{address}"),
+        Protocol::Tcp => address.to_string(),
+    }
+}
+
 /// The name and the URL (`host:port` for TCP) of each edge, for commands.
 #[must_use]
 pub fn urls(experiment: &Experiment, addresses: &[SocketAddr]) -> Vec<(String, String)> {
-    let url = |protocol: Protocol, mut address: SocketAddr| {
-        if address.ip().is_unspecified() {
-            address.set_ip(if address.is_ipv4() {
-                Ipv4Addr::LOCALHOST.into()
-            } else {
-                Ipv6Addr::LOCALHOST.into()
-            });
-        }
-        match protocol {
-            Protocol::Http => format!("http://{address}"),
-            Protocol::Tcp => address.to_string(),
-        }
-    };
     let edges = experiment.edges.iter().zip(addresses);
     edges.map(|(edge, address)| (edge.name.to_string(), url(edge.protocol, *address))).collect()
 }

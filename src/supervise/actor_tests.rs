@@ -398,6 +398,53 @@ async fn kept_down_paused_and_deaf() {
 }
 
 #[tokio::test]
+async fn nothing_is_applied_once_all_is_put_down() {
+    let mut stand = Stand::new(|_| {
+        let mut one = service("worker", UP);
+        one.ready = ready_by_log("is up", BOUND);
+        vec![one]
+    });
+    stand.up().await.unwrap();
+    let mut down = Box::pin(stand.down());
+    assert!(std::future::poll_fn(|task| std::task::Poll::Ready(down.as_mut().poll(task))).await.is_pending());
+    stand.apply("kill", "worker", [process(ProcessWhat::Kill(Signal::SIGKILL), None, None)]);
+    stand.apply("drift", "worker", [swap(&[("MODE", "development")], &[])]);
+    assert_eq!(down.await, []);
+    stand.apply("kill", "worker", [process(ProcessWhat::Kill(Signal::SIGKILL), None, None)]);
+    assert_eq!(stand.settle().await, []);
+    assert_eq!((stand.hits(), stand.status().incarnation), (0, 1));
+    let told = stand.told();
+    assert!(!told.iter().any(|told| told.contains("kill") || told.contains("drift")), "{told:#?}");
+}
+
+#[tokio::test]
+async fn of_many_failures_the_newest_are_kept() {
+    let stand = Stand::new(|_| {
+        let mut external = service("external", "");
+        external.command.clear();
+        vec![external]
+    });
+    assert_eq!(stand.supervisor().failures().await, []);
+    for number in 0..130 {
+        stand.apply(&format!("f{number}"), "external", [process(ProcessWhat::Restart, None, None)]);
+    }
+    let failures = stand.supervisor().failures().await;
+    assert_eq!(failures.len(), 100);
+    assert!(failures[0].text.starts_with("fault `f30` on service `external`"), "{}", failures[0].text);
+    assert_eq!(stand.down().await, [], "each is told once");
+}
+
+#[tokio::test]
+async fn one_that_has_died_is_missed() {
+    let (supervisor, orders) = Supervisor::handle(Vec::new());
+    assert!(!supervisor.is_gone());
+    drop(orders);
+    assert!(supervisor.is_gone());
+    assert_eq!(supervisor.failures().await, []);
+    assert_eq!(supervisor.put_down().await[0].exit, 70);
+}
+
+#[tokio::test]
 async fn what_left_its_group_is_ended_too() {
     let stand = Stand::new(|folder| {
         let pid = folder.join("pid").display().to_string();

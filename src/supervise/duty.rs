@@ -10,7 +10,7 @@ use super::{Failure, Hit, Order, Pace};
 use crate::model::Deed;
 use crate::telemetry::Event;
 use crate::units::Name;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -19,6 +19,8 @@ use tokio::time::Instant;
 
 /// How long what was sent SIGKILL may take to end when everything is put down.
 const LOST: Duration = Duration::from_secs(20);
+/// Failures that wait for somebody to ask; of more, the newest.
+const FAILURES: usize = 100;
 
 /// Orders under way.
 #[derive(Default)]
@@ -32,10 +34,12 @@ pub(super) struct Duties {
     pub(super) hooks: Hooks,
     /// Faults that did something to a service, and to which.
     struck: BTreeSet<(Name, usize)>,
-    failures: Vec<Failure>,
+    failures: VecDeque<Failure>,
     settles: Vec<(u64, oneshot::Sender<Vec<Failure>>)>,
     bring: Option<Bring>,
     put: Option<Put>,
+    /// Everything was told to be put down: nothing is applied any more.
+    closed: bool,
 }
 
 /// One thing that must be answered.
@@ -83,13 +87,15 @@ impl Duties {
             Order::BringUp(answer) => {
                 self.bring = Some(Bring { answer, begun: BTreeSet::new(), ready: BTreeSet::new() });
             }
+            // A schedule may have a turn while everything is put down.
+            Order::Apply { .. } if self.closed => {}
             Order::Apply { fault, services, deeds, pace, hit } => {
                 for service in services {
                     let Some(unit) = place(&service, desk) else {
                         let text = format!(
                             "there is no service `{service}` that fault `{fault}` could be applied to"
                         );
-                        self.failures.push(Failure { exit: 70, text });
+                        self.failed(Failure { exit: 70, text });
                         continue;
                     };
                     if desk.units.get(unit).is_some_and(|unit| unit.service.skipped.is_some()) {
@@ -105,7 +111,22 @@ impl Duties {
             }
             Order::Undo { fault } => self.undo(number, &fault, desk),
             Order::Settle(answer) => self.settles.push((number, answer)),
+            Order::Failures(answer) => self.hand_over(answer),
             Order::PutDown(answer) => self.put_down(number, answer, desk),
+        }
+    }
+
+    fn failed(&mut self, failure: Failure) {
+        if self.failures.len() == FAILURES {
+            self.failures.pop_front();
+        }
+        self.failures.push_back(failure);
+    }
+
+    /// Hands the failures over; they stay if nobody is there any more.
+    fn hand_over(&mut self, to: oneshot::Sender<Vec<Failure>>) {
+        if let Err(untold) = to.send(std::mem::take(&mut self.failures).into()) {
+            self.failures = untold.into();
         }
     }
 
@@ -136,7 +157,7 @@ impl Duties {
             desk.queue.push_back((unit, Input::Apply { id, fault, deed, pace }));
         } else {
             let text = "Brownout does not run it: give it a `command`, or use `hook`".to_owned();
-            self.failures.push(Failure { exit: 1, text: format!("{}: {text}", about(&fault, unit, desk)) });
+            self.failed(Failure { exit: 1, text: format!("{}: {text}", about(&fault, unit, desk)) });
             publish(desk, &fault, unit, deed.action(), Happened::Deed, Err(text));
             self.jobs.remove(&number);
         }
@@ -161,6 +182,7 @@ impl Duties {
     }
 
     fn put_down(&mut self, order: u64, answer: oneshot::Sender<Vec<Failure>>, desk: &mut Desk) {
+        self.closed = true;
         if let Some(put) = &mut self.put {
             put.answers.push(answer);
             return;
@@ -204,15 +226,11 @@ impl Duties {
             }
             (Duty::Deed { job, .. }, Ok(())) => self.advance(job, desk),
             (Duty::Deed { job, unit }, Err(failure)) => {
-                let failure = desk.explained(unit, failure);
-                self.failures.push(failure);
+                self.failed(desk.explained(unit, failure));
                 self.jobs.remove(&job);
                 self.hits.retain(|_, of| *of != job);
             }
-            (Duty::Undo(unit), Err(failure)) => {
-                let failure = desk.explained(unit, failure);
-                self.failures.push(failure);
-            }
+            (Duty::Undo(unit), Err(failure)) => self.failed(desk.explained(unit, failure)),
             (Duty::Undo(_) | Duty::Hook { .. } | Duty::Unhook { .. }, _) => {}
         }
     }
@@ -227,7 +245,7 @@ impl Duties {
                 self.advance(job, desk);
             }
             Err(text) => {
-                self.failures.push(Failure { exit: 5, text });
+                self.failed(Failure { exit: 5, text });
                 self.jobs.remove(&job);
                 self.hits.retain(|_, of| *of != job);
             }
@@ -241,7 +259,7 @@ impl Duties {
             publish(desk, &fault, unit, "hook", Happened::Undone, done.clone().map(drop));
         }
         if let Err(text) = done {
-            self.failures.push(Failure { exit: 7, text });
+            self.failed(Failure { exit: 7, text });
         }
     }
 
@@ -255,10 +273,10 @@ impl Duties {
     /// Nothing of ours runs any more, or it cannot be ended.
     pub(super) fn all_ended(&mut self, done: Result<usize, String>) {
         if let Err(text) = done {
-            self.failures.push(Failure { exit: 7, text });
+            self.failed(Failure { exit: 7, text });
         }
         let Some(put) = self.put.take() else { return };
-        let failures = std::mem::take(&mut self.failures);
+        let failures: Vec<Failure> = std::mem::take(&mut self.failures).into();
         for answer in put.answers {
             let _ = answer.send(failures.clone());
         }
@@ -281,10 +299,7 @@ impl Duties {
             std::mem::take(&mut self.settles).into_iter().partition(|(mark, _)| !open(*mark));
         self.settles = waiting;
         for (_, answer) in done {
-            let failures = std::mem::take(&mut self.failures);
-            if let Err(untold) = answer.send(failures) {
-                self.failures = untold;
-            }
+            self.hand_over(answer);
         }
     }
 

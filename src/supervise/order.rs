@@ -66,8 +66,10 @@ pub enum Order {
     },
     /// Answer when every `Apply` and `Undo` so far is carried out, or has failed, with the failures since the last such answer.
     Settle(oneshot::Sender<Vec<Failure>>),
+    /// Answer at once, with the failures since the last such answer, or that to `Settle`.
+    Failures(oneshot::Sender<Vec<Failure>>),
     /// Take everything back and stop all services, in the reverse of their order; the answer is what could not be put back, and
-    /// what else has failed since the last `Settle`.
+    /// what else has failed since the last `Settle`. Nothing is applied from then on.
     PutDown(oneshot::Sender<Vec<Failure>>),
 }
 
@@ -84,6 +86,7 @@ impl fmt::Debug for Order {
                 .finish(),
             Self::Undo { fault } => f.debug_struct("Undo").field("fault", fault).finish(),
             Self::Settle(_) => f.write_str("Settle"),
+            Self::Failures(_) => f.write_str("Failures"),
             Self::PutDown(_) => f.write_str("PutDown"),
         }
     }
@@ -150,6 +153,12 @@ impl Supervisor {
         let _ = self.orders.send(order);
     }
 
+    /// Nobody is at the other end: it has died of a bug of ours, and left what it started.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.orders.is_closed()
+    }
+
     /// Starts everything and waits until all of it is ready.
     ///
     /// # Errors
@@ -165,6 +174,13 @@ impl Supervisor {
         let (tell, told) = oneshot::channel();
         self.tell(Order::Settle(tell));
         told.await.unwrap_or_else(|_| gone())
+    }
+
+    /// What has failed since this, or how all settled, was last asked; waits for nothing.
+    pub async fn failures(&self) -> Vec<Failure> {
+        let (tell, told) = oneshot::channel();
+        self.tell(Order::Failures(tell));
+        told.await.unwrap_or_default()
     }
 
     /// Takes everything back, stops all services, and tells what could not be put back.

@@ -187,7 +187,7 @@ impl Proxy {
     /// Takes another file in place of the one in force.
     #[track_caller]
     pub(crate) fn reload(&self, file: &Experiment) {
-        self.control.reload(&file.edges, &file.faults, |_| Some(Duration::from_secs(60))).unwrap();
+        self.control.reload(&file.edges, |_| file.faults.clone(), |_| Some(Duration::from_secs(60))).unwrap();
     }
 }
 
