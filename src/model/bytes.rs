@@ -14,16 +14,22 @@ fn rate(table: &Reader<'_>, key: &'static str) -> Option<u64> {
 }
 
 /// A table that names none of the things it is for, and nothing wrong either.
-fn nothing(t: &Reader<'_>, what: &str, help: &str, problems: &mut Problems) {
+fn nothing(t: &Reader<'_>, what: &str, label: &str, help: &str, problems: &mut Problems) {
     if !t.entries().iter().any(|entry| entry.node.broken) {
-        problems.push(Problem::error(what).at(t.place).label("nobody would notice").help(help));
+        problems.push(Problem::error(what).at(t.place).label(label).help(help));
     }
 }
 
 pub(super) fn bandwidth(table: &Reader<'_>, problems: &mut Problems) -> Option<Bandwidth> {
     let t = table.inner("bandwidth")?;
     if !t.has("up") && !t.has("down") {
-        nothing(&t, "a bandwidth without a bound", "add `down = \"64 KiB/s\"`, `up`, or both", problems);
+        nothing(
+            &t,
+            "a bandwidth without a bound",
+            "nobody would notice",
+            "add `down = \"64 KiB/s\"`, `up`, or both",
+            problems,
+        );
         return None;
     }
     Some(Bandwidth { up: rate(&t, "up"), down: rate(&t, "down") })
@@ -77,6 +83,7 @@ pub(super) fn truncate(table: &Reader<'_>, problems: &mut Problems) -> Option<Tr
             nothing(
                 &t,
                 "it is not said where to cut",
+                "neither `bytes` nor `fraction`",
                 "add `bytes = \"1 KiB\"` or `fraction = 0.5`",
                 problems,
             );
@@ -126,6 +133,7 @@ pub(super) fn corrupt(table: &Reader<'_>, problems: &mut Problems) -> Option<Cor
         nothing(
             &t,
             "nothing is corrupted",
+            "nobody would notice",
             "add one of `bit_flips = 0.001`, `malformed_chunk = true`, `wrong_length = true` and `garbage = true`",
             problems,
         );

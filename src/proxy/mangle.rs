@@ -140,12 +140,7 @@ impl Mangled {
 
     /// The body, from the upstream to the caller.
     pub(super) async fn body(&mut self, mut line: Line<'_>, answer: &mut Answer) -> Delivered {
-        let outcome = self.through(&mut line, answer).await;
-        self.meter.tell(line.struck, line.record);
-        outcome
-    }
-
-    async fn through(&mut self, line: &mut Line<'_>, answer: &mut Answer) -> Delivered {
+        let line = &mut line;
         let mut body = Body::new(answer.framing);
         if let Course::Stop { at: 0, told: true, .. } = self.course
             && self.room().is_some()
@@ -266,6 +261,7 @@ impl Mangled {
             let (piece, behind) = rest.split_at(length);
             rest = behind;
             self.frame(piece);
+            self.meter.tell(line.struck, line.record);
             if let Err(error) = self.send(line).await {
                 return Some(Delivered::CallerGone(error));
             }
