@@ -36,9 +36,31 @@ pub(super) struct Meter {
 #[derive(Debug)]
 struct Pace {
     lease: Lease,
+    line: Line,
+}
+
+/// A line of so many bytes a second.
+#[derive(Debug)]
+struct Line {
     rate: f64,
-    /// Until then the line is busy with what was let through.
+    /// Until then it is busy with what was let through.
     due: Option<Instant>,
+}
+
+impl Line {
+    /// How much goes at once.
+    fn step(&self) -> u64 {
+        ((self.rate * STEP) as u64).max(1)
+    }
+
+    /// So many bytes are next.
+    fn charge(&mut self, length: usize, now: Instant) {
+        let start = match self.due {
+            Some(due) if now.saturating_duration_since(due) < LATE => due,
+            _ => now,
+        };
+        self.due = Some(start + Duration::from_secs_f64(length as f64 / self.rate));
+    }
 }
 
 /// One size of pieces.
@@ -75,10 +97,9 @@ impl Flipper {
 impl Meter {
     /// The meter of these faults, as far as they are on.
     pub(super) fn new(bytes: &Bytes, struck: &Struck) -> Self {
-        let paces = bytes
-            .rates
-            .iter()
-            .filter_map(|(by, rate)| Some(Pace { lease: struck.lease(*by)?, rate: *rate, due: None }));
+        let paces = bytes.rates.iter().filter_map(|(by, rate)| {
+            Some(Pace { lease: struck.lease(*by)?, line: Line { rate: *rate, due: None } })
+        });
         let cutters = bytes.pieces.iter().filter_map(|Pieces { by, size, pause, dose, dice }| {
             let (pause, dice, size) = (pause.clone(), dice.clone(), (*size).max(1));
             Some(Cutter {
@@ -127,7 +148,7 @@ impl Meter {
     /// How many of so many bytes (at least one) are let through at once.
     pub(super) fn limit(&self, available: usize) -> usize {
         let paces = self.paces.iter().filter(|pace| pace.lease.is_on());
-        let steps = paces.map(|pace| ((pace.rate * STEP) as u64).max(1));
+        let steps = paces.map(|pace| pace.line.step());
         let cutters = self.cutters.iter().filter(|cutter| cutter.lease.is_on());
         let pieces = cutters.map(|cutter| if cutter.left == 0 { cutter.size } else { cutter.left });
         let most = steps.chain(pieces).min().unwrap_or(u64::MAX);
@@ -135,8 +156,8 @@ impl Meter {
     }
 
     /// So many bytes are next, no more than the limit: when they may go is what [`Meter::until`] tells from now on. The
-    /// value is when the slowest rate lets them go.
-    pub(super) fn charge(&mut self, length: usize, now: Instant) -> Option<Instant> {
+    /// value is the lowest rate.
+    pub(super) fn charge(&mut self, length: usize, now: Instant) -> Option<f64> {
         for cutter in &mut self.cutters {
             cutter.until = None;
             if cutter.lease.is_on() {
@@ -150,20 +171,19 @@ impl Meter {
             }
         }
         for pace in &mut self.paces {
-            let start = match pace.due {
-                Some(due) if now.saturating_duration_since(due) < LATE => due,
-                _ => now,
-            };
-            pace.due = Some(start + Duration::from_secs_f64(length as f64 / pace.rate));
+            pace.line.charge(length, now);
         }
-        self.slowest().and_then(|pace| pace.due)
+        self.slowest().map(|pace| pace.line.rate)
     }
 
     fn slowest(&self) -> Option<&Pace> {
-        self.paces.iter().filter(|pace| pace.lease.is_on()).max_by_key(|pace| pace.due)
+        self.paces
+            .iter()
+            .filter(|pace| pace.lease.is_on())
+            .min_by(|one, other| one.line.rate.total_cmp(&other.line.rate))
     }
 
-    /// Of all meters of a direction this one has the slowest rate: someone can see it.
+    /// Of all meters of a direction this one has the lowest rate: someone can see it.
     pub(super) fn binds(&mut self) {
         let by = self.slowest().map(|pace| pace.lease.by);
         self.seen.extend(by.map(|by| (by, "bandwidth")));
@@ -171,9 +191,9 @@ impl Meter {
 
     /// When the bytes that were charged may go; `None`: now. Asked again after a heal.
     pub(super) fn until(&self) -> Option<Instant> {
-        let paces = self.paces.iter().filter(|pace| pace.lease.is_on()).filter_map(|pace| pace.due);
+        let pace = self.slowest().and_then(|pace| pace.line.due);
         let cutters = self.cutters.iter().filter(|cutter| cutter.lease.is_on());
-        paces.chain(cutters.filter_map(|cutter| cutter.until)).max()
+        pace.into_iter().chain(cutters.filter_map(|cutter| cutter.until)).max()
     }
 
     /// Whether a bit flips within the first so many bytes: by whom. To be asked before any has passed.
@@ -207,9 +227,11 @@ impl Meter {
     }
 }
 
+type Sleep = Pin<Box<dyn Future<Output = ()>>>;
+
 /// A wait whose end may move.
 #[derive(Default)]
-pub(super) struct Pause(Option<(Instant, Pin<Box<dyn Future<Output = ()>>>)>);
+pub(super) struct Pause(Option<(Instant, Sleep)>);
 
 impl Pause {
     /// Ready from that moment on.
@@ -292,5 +314,61 @@ impl Throttle {
 impl std::fmt::Debug for Throttle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.meter.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_exact_over_time_and_never_a_burst() {
+        for rate in [7.0, 1e3, 65_536.0, 1e6, 1e8] {
+            for late in [0, 150, 5_000, 40_000] {
+                let mut line = Line { rate, due: None };
+                let begun = Instant::now();
+                let (mut now, mut passed) = (begun, 0);
+                let mut last = begun;
+                while now - begun < Duration::from_secs(20) {
+                    let step = line.step().min(128 * 1024) as usize;
+                    line.charge(step, now);
+                    let due = line.due.unwrap();
+                    // whoever waits for it wakes a little later
+                    now = now.max(due) + Duration::from_micros(if due > now { late } else { 0 });
+                    passed += step;
+                    let allowed = rate * (now - begun).as_secs_f64();
+                    assert!(passed as f64 <= allowed + 1.0, "{rate}: {passed} of {allowed}");
+                    assert!(rate < 50.0 || now - last <= Duration::from_millis(100), "{rate}: not smooth");
+                    last = now;
+                }
+                let allowed = rate * (now - begun).as_secs_f64();
+                assert!(passed as f64 >= 0.98 * allowed - 1.0, "{rate}, {late}: {passed} of {allowed}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_was_idle_has_saved_up_nothing() {
+        let mut line = Line { rate: 1000.0, due: None };
+        let begun = Instant::now();
+        line.charge(20, begun);
+        let later = begun + Duration::from_secs(10);
+        line.charge(20, later);
+        assert_eq!(line.due, Some(later + Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn flips_are_as_frequent_as_asked() {
+        for share in [0.5, 0.01, 0.001] {
+            let mut dice = Dice::new(7, crate::decision::Key(1), crate::decision::Key(2));
+            let (mut place, mut flips) = (0u64, 0u64);
+            while place < 1_000_000 {
+                place += Flipper::draw(share, &mut dice) + 1;
+                flips += 1;
+            }
+            let expected = place as f64 * share;
+            let sigma = (expected * (1.0 - share)).sqrt();
+            assert!((flips as f64 - expected).abs() < 5.0 * sigma + 1.0, "{share}: {flips}");
+        }
     }
 }

@@ -127,15 +127,15 @@ fn choose(
     }
     way.piece.charged = length;
     let now = Instant::now();
-    let mut slowest: Option<(Instant, &mut Mangle, &mut Struck)> = None;
+    let mut slowest: Option<(f64, &mut Mangle, &mut Struck)> = None;
     for grip in &mut *grips {
         let (_, Some(mangle), struck) = grip.way(upward) else { continue };
-        let due = mangle.meter.charge(length, now);
+        let rate = mangle.meter.charge(length, now);
         mangle.meter.tell(struck, record);
-        if let Some(due) = due
-            && slowest.as_ref().is_none_or(|(other, ..)| due > *other)
+        if let Some(rate) = rate
+            && slowest.as_ref().is_none_or(|(other, ..)| rate < *other)
         {
-            slowest = Some((due, mangle, struck));
+            slowest = Some((rate, mangle, struck));
         }
     }
     if let Some((_, mangle, struck)) = slowest {

