@@ -1,7 +1,7 @@
 //! What a user's file is told: every message as a golden file, and what no file may do.
 
-use brownout::decision::Protocol;
-use brownout::fault::{Drop, DropAt, Fault, How};
+use brownout::decision::{Distribution, Law, Length, Protocol};
+use brownout::fault::{BadFrame, Bandwidth, Chunk, Corrupt, Drop, DropAt, Endless, Fault, How, Truncate};
 use brownout::model::{
     Ask, Deed, EnvApply, FaultSource, Loaded, On, Overrides, ProcessWhat, Ramp, Ready, ReadyCheck, Restart,
     RestartWhen, SinceMoment, Sticky, Ttl, parse, parse_fault, parse_fault_on, reference, schema,
@@ -289,6 +289,33 @@ fn a_whole_experiment_reads_as_it_is_written() {
     assert_eq!(x.expects[0].line, 101);
     assert_eq!(x.expects[1].name.as_str(), "db: error_rate");
     assert_eq!(x.source.sha256.len(), 64);
+}
+
+#[test]
+fn faults_on_bytes_read_as_they_are_written() {
+    let Loaded { experiment: x, warnings } =
+        parse_file(Path::new("tests/golden/accepted/bytes.toml"), &Overrides::default()).unwrap();
+    assert!(warnings.is_empty(), "{warnings}");
+    let (ms, none) = (|ms| Law::Uniform(ms, 2.0 * ms), Distribution::fixed(Duration::ZERO));
+    assert_eq!(
+        x.faults[0].actions,
+        [
+            Fault::Bandwidth(Bandwidth { up: Some(65_536), down: Some(25_000) }),
+            Fault::Chunk(Chunk { size: 1024, delay: Distribution { law: ms(0.001), max: None } }),
+            Fault::Truncate(Truncate { after: Length::Bytes(1024), clean: true }),
+            Fault::Corrupt(Corrupt { bit_flips: Some(0.001), frame: None }),
+        ]
+    );
+    // in the order of the file: the first end wins
+    assert_eq!(
+        x.faults[1].actions,
+        [
+            Fault::Endless(Endless { rate: 16_384 }),
+            Fault::Truncate(Truncate { after: Length::Fraction(0.5), clean: false }),
+            Fault::Corrupt(Corrupt { bit_flips: Some(1.0), frame: Some(BadFrame::WrongLength) }),
+            Fault::Chunk(Chunk { size: 10, delay: none }),
+        ]
+    );
 }
 
 #[test]

@@ -172,8 +172,40 @@ fn words(plan: &Plan, decision: &Decision) -> Vec<String> {
         if let Some((by, time, cut)) = shape.cut_time {
             does.push(format!("{}: cuts ({cut:?}) after {}", name(by), span(time)));
         }
+        if let Some(bytes) = &shape.bytes {
+            does.extend(of_bytes(bytes, name));
+        }
     }
     does
+}
+
+/// What is done to bytes, in words.
+fn of_bytes(
+    bytes: &crate::decision::Bytes,
+    name: impl Fn(crate::decision::FaultRef) -> String,
+) -> Vec<String> {
+    use crate::decision::{End, Length};
+    let size = |bytes: u64| crate::units::Bytes(bytes).to_string();
+    let rates =
+        bytes.rates.iter().map(|(by, rate)| format!("{}: lets {}/s through", name(*by), size(*rate as u64)));
+    let pieces =
+        bytes.pieces.iter().map(|one| format!("{}: sends pieces of {}", name(one.by), size(one.size)));
+    let flips =
+        bytes.flips.iter().map(|one| format!("{}: flips bits in {} of the bytes", name(one.by), one.share));
+    let end = bytes.end.iter().map(|(by, end)| {
+        let what = match end {
+            End::Truncate(Length::Bytes(bytes), _) => format!("ends the answer after {}", size(*bytes)),
+            End::Truncate(Length::Fraction(share), _) => {
+                format!("ends the answer after {share} of its length")
+            }
+            End::Endless(rate) => format!("goes on for ever at {}/s", size(*rate as u64)),
+            End::MalformedChunk => "sends a malformed chunk".into(),
+            End::WrongLength => "announces a wrong length".into(),
+            End::Garbage(_) => "sends garbage".into(),
+        };
+        format!("{}: {what}", name(*by))
+    });
+    rates.chain(pieces).chain(flips).chain(end).collect()
 }
 
 /// The n-th request that is asked about.

@@ -4,11 +4,13 @@
 //! fields stand in the order in which the data path carries them out. Faults write it, the data path reads it.
 //! Knows nothing of why it was decided, of I/O, or of clocks.
 
+mod bytes;
 mod dice;
 mod distribution;
 mod subject;
 mod upstream;
 
+pub use bytes::{Bytes, End, Flips, Length, Pieces};
 pub use dice::{Dice, Key};
 pub use distribution::{Distribution, Law};
 pub use subject::{Protocol, Subject};
@@ -160,13 +162,26 @@ pub struct Shape {
     pub cut_bytes: Option<(FaultRef, u64, Cut)>,
     /// A cut when this much time has passed since the stream began; the earliest wins.
     pub cut_time: Option<(FaultRef, Duration, Cut)>,
+    /// What is done to the bytes themselves.
+    pub bytes: Option<Box<Bytes>>,
 }
 
 impl Shape {
     /// Bytes pass as they come.
     #[must_use]
     pub fn is_clean(&self) -> bool {
+        self.is_plain() && self.bytes.is_none()
+    }
+
+    /// Nothing is done but to the bytes themselves.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
         self.piece.is_empty() && self.cut_bytes.is_none() && self.cut_time.is_none()
+    }
+
+    /// What is done to the bytes themselves, to be added to.
+    pub fn bytes(&mut self) -> &mut Bytes {
+        self.bytes.get_or_insert_default()
     }
 }
 

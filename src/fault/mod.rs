@@ -3,17 +3,27 @@
 //! A fault never touches a socket. It writes into a [`Decision`] what is to be done. Whom it
 //! strikes, how often and when is not its business; neither are metrics.
 
+mod bandwidth;
+mod chunk;
+mod corrupt;
 mod drop;
+mod endless;
 mod hang;
 mod latency;
 mod reroute;
 mod respond;
+mod truncate;
 
+pub use bandwidth::Bandwidth;
+pub use chunk::Chunk;
+pub use corrupt::{BadFrame, Corrupt};
 pub use drop::{Drop, DropAt, How};
+pub use endless::Endless;
 pub use hang::{Hang, HangWhere};
 pub use latency::Latency;
 pub use reroute::Reroute;
 pub use respond::Respond;
+pub use truncate::Truncate;
 
 use crate::decision::{Decision, Dice, FaultRef, Protocol};
 use std::time::Duration;
@@ -66,6 +76,16 @@ pub enum Fault {
     Respond(Respond),
     /// Goes elsewhere.
     Reroute(Reroute),
+    /// Bounds the rate.
+    Bandwidth(Bandwidth),
+    /// Comes in pieces.
+    Chunk(Chunk),
+    /// Ends too early.
+    Truncate(Truncate),
+    /// Never ends.
+    Endless(Endless),
+    /// Comes wrong.
+    Corrupt(Corrupt),
 }
 
 impl Fault {
@@ -78,6 +98,11 @@ impl Fault {
             Self::Drop(fault) => fault,
             Self::Respond(fault) => fault,
             Self::Reroute(fault) => fault,
+            Self::Bandwidth(fault) => fault,
+            Self::Chunk(fault) => fault,
+            Self::Truncate(fault) => fault,
+            Self::Endless(fault) => fault,
+            Self::Corrupt(fault) => fault,
         }
     }
 

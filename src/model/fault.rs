@@ -1,6 +1,7 @@
 //! `[[fault]]`: where, who, when and what, read together because they must fit each other.
 
 use super::around::Surroundings;
+use super::bytes;
 use super::conform::missing;
 use super::deed::{self, DEEDS};
 use super::law;
@@ -15,7 +16,8 @@ use crate::units::Span;
 use std::sync::Arc;
 
 /// The actions that this version has.
-pub(crate) const ACTIONS: [&str; 5] = ["latency", "hang", "drop", "respond", "reroute"];
+pub(crate) const ACTIONS: [&str; 10] =
+    ["latency", "hang", "drop", "respond", "reroute", "bandwidth", "chunk", "truncate", "endless", "corrupt"];
 
 /// Reads one fault.
 pub(crate) fn read(table: &Reader<'_>, around: &Surroundings, problems: &mut Problems) -> Option<FaultRule> {
@@ -133,6 +135,11 @@ fn actions(
         ("drop", cut(table, problems).map(Fault::Drop)),
         ("respond", respond(table, problems).map(Fault::Respond)),
         ("reroute", reroute(table, problems).map(Fault::Reroute)),
+        ("bandwidth", bytes::bandwidth(table, problems).map(Fault::Bandwidth)),
+        ("chunk", bytes::chunk(table, around, problems).map(Fault::Chunk)),
+        ("truncate", bytes::truncate(table, problems).map(Fault::Truncate)),
+        ("endless", bytes::endless(table).map(Fault::Endless)),
+        ("corrupt", bytes::corrupt(table, problems).map(Fault::Corrupt)),
     ];
     let mut actions: Vec<_> = all.into_iter().filter_map(|(key, action)| Some((key, action?))).collect();
     actions.sort_by_key(|(key, _)| {

@@ -4,6 +4,7 @@
 //! executed.
 
 mod around;
+mod bytes;
 mod conform;
 mod deed;
 mod edge;

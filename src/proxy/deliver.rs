@@ -6,6 +6,7 @@ use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::forward::Answer;
 use super::h1::{self, Caller, Intake, Left, Next, is_reset};
+use super::reply::Mark;
 use super::route::Route;
 use super::shape;
 use super::upload::{Side, Upload, UploadState, finish};
@@ -75,7 +76,12 @@ pub(super) async fn deliver(
 
 /// Adds what tells a touched answer from a clean one to its head.
 pub(super) fn add_mark(edge: &EdgeHere, struck: &Struck, record: &Record, head: &mut Vec<u8>) {
-    let Some(mark) = struck.mark(record).filter(|_| !edge.shared.config.stealth) else { return };
+    write_mark(edge, struck.mark(record), head);
+}
+
+/// Adds a mark to a head, unless the edge hides them.
+pub(super) fn write_mark(edge: &EdgeHere, mark: Option<Mark<'_>>, head: &mut Vec<u8>) {
+    let Some(mark) = mark.filter(|_| !edge.shared.config.stealth) else { return };
     head.truncate(head.len().saturating_sub(2));
     for (name, value) in mark.fields() {
         head.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());

@@ -131,6 +131,13 @@ impl Struck {
         fault.is_healed() || self.switched.get(place) != Some(&fault.switched())
     }
 
+    /// The fault, to be asked by others whether it is still on; `None` if it is not.
+    pub(super) fn lease(&self, by: FaultRef) -> Option<Lease> {
+        let place = self.decision.applied.iter().position(|applied| *applied == by)?;
+        let lease = Lease { by, fault: self.fault(by)?.clone(), switched: *self.switched.get(place)? };
+        lease.is_on().then_some(lease)
+    }
+
     /// Somebody can see this fault: counted once an exchange, and written into its record.
     pub(super) fn hit(&mut self, by: FaultRef, action: &'static str, record: &mut Record) {
         let Some(place) = self.decision.applied.iter().position(|applied| *applied == by) else { return };
@@ -148,9 +155,35 @@ impl Struck {
     }
 
     /// What marks an answer as touched; `None` if nothing touched it so far.
-    pub(super) fn mark<'r>(&self, record: &'r Record) -> Option<Mark<'r>> {
-        let faults: Vec<&str> = record.exchange.hits.iter().map(|hit| hit.fault.as_str()).collect();
+    pub(super) fn mark<'r>(&'r self, record: &'r Record) -> Option<Mark<'r>> {
+        self.mark_with(record, &[])
+    }
+
+    /// The same, with faults of which it is not known yet whether they will touch it.
+    pub(super) fn mark_with<'r>(&'r self, record: &'r Record, acting: &[FaultRef]) -> Option<Mark<'r>> {
+        let mut faults: Vec<&str> = record.exchange.hits.iter().map(|hit| hit.fault.as_str()).collect();
+        for fault in acting.iter().filter_map(|by| self.fault(*by)) {
+            if !faults.contains(&fault.name().as_str()) {
+                faults.push(fault.name().as_str());
+            }
+        }
         (!faults.is_empty()).then_some(Mark { faults, delay: record.exchange.waited })
+    }
+}
+
+/// A fault that struck, for those who cannot ask the whole decision.
+#[derive(Clone, Debug)]
+pub(super) struct Lease {
+    /// Its place in the plan.
+    pub by: FaultRef,
+    fault: Arc<Armed>,
+    switched: u64,
+}
+
+impl Lease {
+    /// Whether it was not healed since.
+    pub(super) fn is_on(&self) -> bool {
+        !self.fault.is_healed() && self.fault.switched() == self.switched
     }
 }
 

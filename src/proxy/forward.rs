@@ -9,6 +9,7 @@ use super::deliver::deliver;
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::h1::{Caller, Intake, Left, Next};
+use super::meter::Throttle;
 use super::reply::Trouble;
 use super::tunnel;
 use super::upload::{Side, Upload, UploadState};
@@ -68,6 +69,7 @@ async fn carry(
     let edge = caller.edge.clone();
     // what of the body has come is checked before anybody is called
     let mut upload = Upload::new(intake.framing, intake.expect);
+    upload.slow_down(struck.as_deref().and_then(|struck| Throttle::up(&edge, struck)));
     if let Err(refused) = upload.begin(&mut caller.conn, &mut intake.out.0) {
         return answer_client_error(caller, intake, record, refused).await;
     }
@@ -80,7 +82,9 @@ async fn carry(
             return answer(caller, intake, record, Origin::Upstream, &why, upload.is_read()).await;
         }
     };
-    let next = match receive(caller, intake, &mut upload, &mut up).await {
+    let received = receive(caller, intake, &mut upload, &mut up).await;
+    upload.tell(struck.as_deref_mut(), record);
+    let next = match received {
         Received::Final(answer) => {
             deliver(caller, intake, record, &mut upload, up, &mut struck, answer, sent).await
         }
@@ -102,6 +106,7 @@ async fn carry(
             }
         }
     };
+    upload.tell(struck.as_deref_mut(), record);
     record.exchange.bytes_up = upload.payload;
     next
 }

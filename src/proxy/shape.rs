@@ -8,17 +8,15 @@ use super::deliver::{self, Delivered, conclude};
 use super::exchange::{Record, Struck};
 use super::forward::Answer;
 use super::h1::{Caller, Intake, Left, Next};
-use super::upload::{Side, Upload};
+use super::mangle::{Line, Mangled};
+use super::pass::{more, write_while};
+use super::upload::Upload;
 use crate::decision::{Cut, Decision, FaultRef, HangAt, PieceDelay, Shape, Then};
 use crate::http1::connection::{Conn, LARGE};
 use crate::http1::{Body, Framing};
-use crate::net::{socket, timer};
+use crate::net::socket;
 use crate::telemetry::Origin;
-use std::future::{Future, pending, poll_fn};
 use std::io;
-use std::ops::Range;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -36,9 +34,10 @@ pub(super) async fn deliver(
     upload: &mut Upload,
     mut up: Conn,
     struck: &mut Option<Box<Struck>>,
-    answer: Answer,
+    mut answer: Answer,
     sent: Instant,
 ) -> Next {
+    let mut mangled = None;
     if let Some(struck) = struck.as_deref_mut() {
         record.exchange.upstream_took = Some(sent.elapsed());
         if let Some(next) = after(caller, intake, record, upload, struck).await {
@@ -48,20 +47,33 @@ pub(super) async fn deliver(
         if struck.decision.after.hang.is_some_and(|(by, at, _)| at == HangAt::Body && !struck.is_healed(by)) {
             struck.hit_hang(record);
         }
-        deliver::add_mark(&edge, struck, record, &mut intake.out.0);
+        mangled = Mangled::take(caller, intake, record, struck, &mut answer);
+        if mangled.is_none() {
+            deliver::add_mark(&edge, struck, record, &mut intake.out.0);
+        }
     }
-    record.exchange.status = answer.status;
+    let replaced = mangled.as_ref().is_some_and(|mangled| mangled.replaces());
+    record.exchange.status = if replaced { 0 } else { answer.status };
     let head = std::mem::take(&mut intake.out.0);
     let written = caller.write_all(&head).await;
     let outcome = match written {
         Err(error) => Delivered::CallerGone(error),
-        Ok(()) if Body::new(answer.framing).is_done() => Delivered::Whole,
-        Ok(()) => match hang_at_body(caller, record, struck).await {
-            Some(outcome) => outcome,
-            None => body(caller, record, upload, &mut up, struck, &answer).await,
+        Ok(()) if replaced => Delivered::Cut(Cut::Close),
+        Ok(()) if mangled.is_none() && Body::new(answer.framing).is_done() => Delivered::Whole,
+        Ok(()) => match (hang_at_body(caller, record, struck).await, &mut mangled, struck.as_deref_mut()) {
+            (Some(outcome), ..) => outcome,
+            (None, Some(mangled), Some(struck)) => {
+                let line = Line { caller, record, upload, up: &mut up, struck };
+                mangled.body(line, &mut answer).await
+            }
+            _ => body(caller, record, upload, &mut up, struck, &answer).await,
         },
     };
-    conclude(caller, record, upload, up, &intake.route, &answer, outcome, sent).await
+    let next = conclude(caller, record, upload, up, &intake.route, &answer, outcome, sent).await;
+    if let Some(mangled) = mangled {
+        mangled.own(record);
+    }
+    next
 }
 
 /// What comes between the answer and its head.
@@ -156,8 +168,6 @@ async fn body(
     struck: &mut Option<Box<Struck>>,
     answer: &Answer,
 ) -> Delivered {
-    let edge = caller.edge.clone();
-    let times = edge.shared.config.timeout;
     let unchunk = answer.framing == Framing::Chunked && answer.returning == Framing::Close;
     let mut shaper = Shaper::new(struck.as_mut().map(|struck| std::mem::take(&mut struck.decision.down)));
     let mut body = Body::new(answer.framing);
@@ -169,32 +179,15 @@ async fn body(
             if let Some(struck) = struck.as_deref_mut()
                 && !step.data.is_empty()
             {
-                let released = match caller.left {
-                    None => shaper.wait(caller, struck, record).await,
-                    Some(_) => Released::Over,
-                };
-                match released {
-                    // perhaps it only sends no more: what is written next will tell
-                    Released::Left(Left::Fin) => {
-                        caller.note_left(Left::Fin);
-                        socket::finish_sending(up.stream());
-                    }
-                    Released::Left(Left::Reset) => {
-                        caller.note_left(Left::Reset);
-                        return Delivered::CallerGone(io::ErrorKind::ConnectionReset.into());
-                    }
-                    Released::TooMany => return Delivered::Cut(Cut::Close),
-                    Released::Over | Released::Healed => {}
-                }
-                if let Some(how) = shaper.cut_in_time(struck, record) {
-                    return Delivered::Cut(how);
+                if let Some(outcome) = shaper.before_piece(caller, up, struck, record).await {
+                    return outcome;
                 }
                 if let Some((left, how)) = shaper.cut_in_bytes(struck, step.data.len() as u64, record) {
                     send.end = step.data.start + left;
                     cut = Some(how);
                 }
             }
-            if let Err(error) = pass(caller, upload, up, send.clone()).await {
+            if let Err(error) = write_while(caller, upload, up, None, send.clone()).await {
                 return Delivered::CallerGone(error);
             }
             record.exchange.bytes_down +=
@@ -208,51 +201,8 @@ async fn body(
         if body.is_done() {
             return Delivered::Whole;
         }
-        if let Some(left) = caller.left {
-            caller.note_left(left);
-        }
-        caller.deadline.set(times.idle.max(times.upstream));
         let cut_at = struck.as_deref().and_then(|struck| shaper.cut_at(struck));
-        let mut cut_now = pin!(async {
-            match cut_at {
-                Some(at) => timer::sleep_until(at).await,
-                None => pending().await,
-            }
-        });
-        let (conn, deadline, left) = (&mut caller.conn, &caller.deadline, &mut caller.left);
-        let event = poll_fn(|cx| {
-            if cut_now.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(None);
-            }
-            if let Poll::Ready(read) = up.poll_fill(cx, LARGE) {
-                return Poll::Ready(match read {
-                    Ok(0) if body.eof().is_ok() => Some(Delivered::Whole),
-                    Ok(0) | Err(_) => Some(Delivered::Truncated),
-                    Ok(_) => None,
-                });
-            }
-            let before = (upload.payload, upload.ready);
-            let side = if left.is_none() { upload.poll(cx, conn, up) } else { Poll::Pending };
-            if before != (upload.payload, upload.ready) {
-                deadline.set(times.idle.max(times.upstream));
-            }
-            if let Poll::Ready(side) = side {
-                return Poll::Ready(match side {
-                    Side::Left(Left::Fin) => {
-                        *left = Some(Left::Fin);
-                        socket::finish_sending(up.stream());
-                        None
-                    }
-                    Side::Left(Left::Reset) => {
-                        *left = Some(Left::Reset);
-                        Some(Delivered::CallerGone(io::ErrorKind::ConnectionReset.into()))
-                    }
-                    Side::Truncated | Side::Bad(_) => Some(Delivered::BadBody),
-                });
-            }
-            deadline.poll(cx).map(|()| Some(Delivered::Silent))
-        })
-        .await;
+        let event = more(caller, upload, up, &body, cut_at, LARGE).await;
         if let Some(outcome) = event {
             return outcome;
         }
@@ -262,39 +212,6 @@ async fn body(
             return Delivered::Cut(how);
         }
     }
-}
-
-/// Writes a piece of what is in the upstream's buffer, while the rest of the caller's body is sent.
-async fn pass(
-    caller: &mut Caller,
-    upload: &mut Upload,
-    up: &mut Conn,
-    mut piece: Range<usize>,
-) -> io::Result<()> {
-    let limit = caller.edge.shared.config.timeout.idle;
-    while !piece.is_empty() {
-        caller.deadline.set(limit);
-        let (conn, deadline, left) = (&mut caller.conn, &caller.deadline, &mut caller.left);
-        piece.start += poll_fn(|cx| {
-            if let Poll::Ready(wrote) = conn.poll_write(cx, &up.bytes()[piece.clone()]) {
-                return Poll::Ready(wrote);
-            }
-            if left.is_none()
-                && let Poll::Ready(side) = upload.poll(cx, conn, up)
-            {
-                match side {
-                    Side::Left(Left::Fin) => {
-                        *left = Some(Left::Fin);
-                        socket::finish_sending(up.stream());
-                    }
-                    _ => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-                }
-            }
-            deadline.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
-        })
-        .await?;
-    }
-    Ok(())
 }
 
 /// The name of a cut in metrics and journal.
@@ -331,6 +248,34 @@ impl Shaper {
             }
         }
         sum.filter(|(_, time)| !time.is_zero())
+    }
+
+    /// What comes before a piece that the upstream sent: a wait, and perhaps a cut.
+    pub(super) async fn before_piece(
+        &mut self,
+        caller: &mut Caller,
+        up: &Conn,
+        struck: &mut Struck,
+        record: &mut Record,
+    ) -> Option<Delivered> {
+        let released = match caller.left {
+            None => self.wait(caller, struck, record).await,
+            Some(_) => Released::Over,
+        };
+        match released {
+            // perhaps it only sends no more: what is written next will tell
+            Released::Left(Left::Fin) => {
+                caller.note_left(Left::Fin);
+                socket::finish_sending(up.stream());
+            }
+            Released::Left(Left::Reset) => {
+                caller.note_left(Left::Reset);
+                return Some(Delivered::CallerGone(io::ErrorKind::ConnectionReset.into()));
+            }
+            Released::TooMany => return Some(Delivered::Cut(Cut::Close)),
+            Released::Over | Released::Healed => {}
+        }
+        self.cut_in_time(struck, record).map(Delivered::Cut)
     }
 
     async fn wait(&mut self, caller: &mut Caller, struck: &mut Struck, record: &mut Record) -> Released {

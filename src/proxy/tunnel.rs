@@ -11,8 +11,9 @@ use super::h1::{self, Caller, Intake, Left, Next};
 use super::shape::{Shaper, cut_action};
 use super::slot::InForce;
 use super::subject;
+use super::tunnel_bytes::{self, Mangle, Piece};
 use crate::decision::{Action, Cut, Decision, FaultRef, Protocol, Subject};
-use crate::http1::connection::{Conn, LARGE};
+use crate::http1::connection::{Conn, LARGE, SMALL};
 use crate::http1::{self, Limits};
 use crate::net::socket;
 use crate::net::timer::{self, Deadline};
@@ -96,31 +97,41 @@ impl Asker {
 }
 
 /// What one decision does to an open tunnel.
-struct Grip {
+pub(super) struct Grip {
     struck: Box<Struck>,
-    up: Shaper,
-    down: Shaper,
+    up: (Shaper, Option<Box<Mangle>>),
+    down: (Shaper, Option<Box<Mangle>>),
 }
 
 impl Grip {
     fn new(mut struck: Box<Struck>) -> Self {
-        let (up, down) = (std::mem::take(&mut struck.decision.up), std::mem::take(&mut struck.decision.down));
-        Self { up: Shaper::new(Some(up)), down: Shaper::new(Some(down)), struck }
+        let (mut up, mut down) =
+            (std::mem::take(&mut struck.decision.up), std::mem::take(&mut struck.decision.down));
+        let mangles = (Mangle::take(&mut up, &struck), Mangle::take(&mut down, &struck));
+        Self { up: (Shaper::new(Some(up)), mangles.0), down: (Shaper::new(Some(down)), mangles.1), struck }
+    }
+
+    /// What it does to one direction.
+    pub(super) fn way(&mut self, upward: bool) -> (&mut Shaper, Option<&mut Mangle>, &mut Struck) {
+        let (shaper, mangle) = if upward { &mut self.up } else { &mut self.down };
+        (shaper, mangle.as_deref_mut(), &mut self.struck)
     }
 }
 
 /// One direction.
 #[derive(Default)]
-struct Way {
+pub(super) struct Way {
     ended: bool,
     /// The wait before the piece in the buffer.
     wait: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// That wait is over.
-    free: bool,
-    bytes: u64,
+    pub free: bool,
+    pub bytes: u64,
+    /// What is on its way slowly or changed.
+    pub piece: Piece,
 }
 
-enum Moved {
+pub(super) enum Moved {
     Bytes,
     End,
     /// The sender's side broke.
@@ -153,7 +164,7 @@ pub(super) async fn relay(
             break (next, false);
         }
         deadline.set(silence);
-        let cut_at = grips.iter().filter_map(|grip| grip.down.cut_at(&grip.struck)).min();
+        let cut_at = grips.iter().filter_map(|grip| grip.down.0.cut_at(&grip.struck)).min();
         let mut cut_now = pin!(async {
             match cut_at {
                 Some(at) => timer::sleep_until(at).await,
@@ -221,7 +232,7 @@ pub(super) async fn relay(
                 break (cut_to_next(cut), false);
             }
             Event::CutTime => {
-                let cut = grips.iter_mut().find_map(|grip| grip.down.cut_in_time(&mut grip.struck, record));
+                let cut = grips.iter_mut().find_map(|grip| grip.down.0.cut_in_time(&mut grip.struck, record));
                 if let Some(cut) = cut {
                     record.outcome(Origin::Injected, Ending::Incomplete);
                     break (cut_to_next(cut), false);
@@ -242,6 +253,9 @@ pub(super) async fn relay(
     };
     record.exchange.bytes_up = upward.bytes;
     record.exchange.bytes_down = downward.bytes;
+    if downward.piece.touched {
+        record.exchange.origin = Origin::Injected;
+    }
     if matches!(next, Next::Reset(_)) {
         socket::reset(up.into_parts().0);
     }
@@ -254,8 +268,12 @@ pub(super) async fn relay(
 /// Whether a decision does anything to a tunnel that is open already; if not, its place under `max` is free again. It leads
 /// to where it leads: `reroute` is for new ones.
 fn acts_on_tunnels(decision: &Decision) -> bool {
-    !decision.up.is_clean()
-        || !decision.down.is_clean()
+    let acts = |shape: &crate::decision::Shape| match &shape.bytes {
+        Some(bytes) => bytes.acts_on_streams() || !shape.is_plain(),
+        None => !shape.is_clean(),
+    };
+    acts(&decision.up)
+        || acts(&decision.down)
         || !matches!(decision.action, Action::Forward | Action::Reroute(..))
 }
 
@@ -330,7 +348,9 @@ fn poll_way(
         return Poll::Pending;
     }
     if from.bytes().is_empty() {
-        return match ready!(from.poll_fill(cx, LARGE)) {
+        // no more is read than can be sent
+        let slow = grips.iter_mut().any(|grip| grip.way(upward).1.is_some());
+        return match ready!(from.poll_fill(cx, if slow { SMALL } else { LARGE })) {
             Ok(0) => {
                 way.ended = true;
                 socket::finish_sending(to.stream());
@@ -343,9 +363,9 @@ fn poll_way(
     if !way.free && way.wait.is_none() {
         let mut wait = Duration::ZERO;
         for grip in &mut *grips {
-            let shaper = if upward { &mut grip.up } else { &mut grip.down };
-            if let Some((by, time)) = shaper.draw(&grip.struck) {
-                grip.struck.hit(by, "latency", record);
+            let (shaper, _, struck) = grip.way(upward);
+            if let Some((by, time)) = shaper.draw(struck) {
+                struck.hit(by, "latency", record);
                 wait += time;
             }
         }
@@ -366,11 +386,14 @@ fn poll_way(
         way.wait = None;
         way.free = true;
     }
+    if let Some(moved) = tunnel_bytes::poll_piece(cx, way, (from, to), grips, upward, record) {
+        return moved;
+    }
     let mut length = from.bytes().len();
     let mut cut = None;
     for grip in &mut *grips {
-        let shaper = if upward { &grip.up } else { &grip.down };
-        if let Some((left, how)) = shaper.cut_in_bytes(&mut grip.struck, length as u64, record) {
+        let (shaper, _, struck) = grip.way(upward);
+        if let Some((left, how)) = shaper.cut_in_bytes(struck, length as u64, record) {
             length = left;
             cut = Some(how);
         }
@@ -385,8 +408,7 @@ fn poll_way(
             from.consume(count);
             way.bytes += count as u64;
             for grip in grips {
-                let shaper = if upward { &mut grip.up } else { &mut grip.down };
-                shaper.passed += count as u64;
+                grip.way(upward).0.passed += count as u64;
             }
             if from.bytes().is_empty() {
                 way.free = false;

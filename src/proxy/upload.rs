@@ -2,9 +2,12 @@
 //!
 //! Invariants: what is sent was checked before; a caller that leaves is seen as long as anything is read from it.
 
+use super::exchange::{Record, Struck};
 use super::h1::{Caller, Left, PIPELINED};
+use super::meter::Throttle;
 use crate::http1::connection::{Conn, LARGE, SMALL};
 use crate::http1::{Body, Framing, Refused};
+use crate::net::socket;
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -21,6 +24,8 @@ pub(super) struct Upload {
     pub state: UploadState,
     /// Payload bytes so far.
     pub payload: u64,
+    /// What bounds its rate.
+    throttle: Option<Box<Throttle>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,13 +54,29 @@ impl Upload {
             (false, true) => UploadState::Expecting,
             (false, false) => UploadState::Sending,
         };
-        Self { body, ready: 0, state, payload: 0 }
+        Self { body, ready: 0, state, payload: 0, throttle: None }
+    }
+
+    /// From here on it goes no faster.
+    pub(super) fn slow_down(&mut self, throttle: Option<Box<Throttle>>) {
+        self.throttle = throttle.filter(|_| self.state != UploadState::Done);
+    }
+
+    /// Counts who was seen to slow it down.
+    pub(super) fn tell(&mut self, struck: Option<&mut Struck>, record: &mut Record) {
+        if let (Some(throttle), Some(struck)) = (&mut self.throttle, struck) {
+            throttle.tell(struck, record);
+        }
     }
 
     /// Puts what has come of the body behind the head, so that both leave at once.
     pub(super) fn begin(&mut self, conn: &mut Conn, out: &mut Vec<u8>) -> Result<(), Refused> {
         if self.state != UploadState::Sending || conn.bytes().is_empty() {
             return Ok(());
+        }
+        if self.throttle.is_some() {
+            // only looked at: it is sent in its time
+            return self.body.clone().scan(conn.bytes()).map(drop);
         }
         let scan = self.body.scan(conn.bytes())?;
         out.extend_from_slice(&conn.bytes()[..scan.consumed]);
@@ -116,8 +137,19 @@ impl Upload {
                 };
             }
             if self.ready > 0 {
-                match ready!(up.poll_write(cx, &conn.bytes()[..self.ready])) {
+                let mut piece = self.ready;
+                if let Some(throttle) = &mut self.throttle {
+                    // its buffer may last for long, and nothing is read meanwhile
+                    if socket::has_ended(conn.stream()) && socket::pending_error(conn.stream()).is_some() {
+                        return Poll::Ready(Side::Left(Left::Reset));
+                    }
+                    piece = ready!(throttle.poll(cx, self.ready));
+                }
+                match ready!(up.poll_write(cx, &conn.bytes()[..piece])) {
                     Ok(count) => {
+                        if let Some(throttle) = &mut self.throttle {
+                            throttle.wrote(count);
+                        }
                         conn.consume(count);
                         self.ready -= count;
                     }
@@ -130,7 +162,8 @@ impl Upload {
                 continue;
             }
             if conn.bytes().is_empty() {
-                match ready!(conn.poll_fill(cx, LARGE)) {
+                let room = if self.throttle.is_some() { SMALL } else { LARGE };
+                match ready!(conn.poll_fill(cx, room)) {
                     Ok(0) => return Poll::Ready(Side::Truncated),
                     Ok(_) => {}
                     Err(_) => return Poll::Ready(Side::Left(Left::Reset)),

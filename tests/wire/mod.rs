@@ -1,6 +1,7 @@
 //! What Brownout promises about the wire, proved over real sockets.
 
 mod bodies;
+mod bytes;
 mod callers;
 mod counting;
 mod drain;

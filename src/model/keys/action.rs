@@ -24,7 +24,7 @@ pub(super) static LATENCY: Shape = Shape {
     instead: &[("delay", "before"), ("time", "before"), ("jitter", "uniform")],
 };
 
-const TIME: Kind = Kind::Any(&[Kind::Word(&DURATION), Kind::Table(&LAW)]);
+pub(super) const TIME: Kind = Kind::Any(&[Kind::Word(&DURATION), Kind::Table(&LAW)]);
 
 /// A law that durations follow.
 static LAW: Shape = Shape {

@@ -1,6 +1,7 @@
 //! `[[fault]]`: where, who, when and what.
 
 use super::action::{DROP, HANG, HOW, HOW_LATER, LATENCY, REROUTE, RESPOND};
+use super::bytes::{BANDWIDTH, CHUNK, CORRUPT, ENDLESS, TRUNCATE};
 use super::deed::{ENV, HOOK, PROCESS};
 use super::process::SINCE;
 use super::words::*;
@@ -9,8 +10,8 @@ use super::{Kind, Shape, key};
 /// A fault.
 pub(crate) static FAULT: Shape = Shape {
     name: "[[fault]]",
-    doc: "A named rule: where, who, when and what. At least one of `latency`, `hang`, `drop`, `respond` and `reroute` on \
-          an `edge`, or of `env`, `process` and `hook` on a `service`.",
+    doc: "A named rule: where, who, when and what. At least one of `latency`, `hang`, `drop`, `respond`, `reroute`, \
+          `bandwidth`, `chunk`, `truncate`, `endless` and `corrupt` on an `edge`, or of `env`, `process` and `hook` on a `service`.",
     keys: &[
         key(
             "name",
@@ -116,6 +117,31 @@ pub(crate) static FAULT: Shape = Shape {
             "What: go to another upstream, such as the old version or the instance that has drifted.",
         ),
         key(
+            "bandwidth",
+            Kind::Table(&BANDWIDTH),
+            r#"{ down = "64 KiB/s" }"#,
+            "What: bytes go through no faster.",
+        ),
+        key(
+            "chunk",
+            Kind::Table(&CHUNK),
+            r#"{ size = "1 KiB", delay = "10ms" }"#,
+            "What: bytes come in small pieces, with a pause between them.",
+        ),
+        key(
+            "truncate",
+            Kind::Table(&TRUNCATE),
+            r#"{ fraction = 0.5, clean = true }"#,
+            "What: the answer ends too early.",
+        ),
+        key(
+            "endless",
+            Kind::Table(&ENDLESS),
+            r#"{ rate = "16 KiB/s" }"#,
+            "What: the body of the answer never ends.",
+        ),
+        key("corrupt", Kind::Table(&CORRUPT), r#"{ bit_flips = 0.001 }"#, "What: the answer is wrong."),
+        key(
             "env",
             Kind::Table(&ENV),
             r#"{ set = { PROVIDER_TIMEOUT_MS = "500" }, unset = ["FORCE_ENVIRONMENT"] }"#,
@@ -137,11 +163,6 @@ pub(crate) static FAULT: Shape = Shape {
     family: None,
     later: &[
         "limit",
-        "bandwidth",
-        "chunk",
-        "truncate",
-        "endless",
-        "corrupt",
         "rewrite",
         "duplicate",
         "stale",
@@ -155,6 +176,9 @@ pub(crate) static FAULT: Shape = Shape {
         ("delay", "latency"),
         ("slow", "latency"),
         ("lag", "latency"),
+        ("throttle", "bandwidth"),
+        ("slicer", "chunk"),
+        ("limit_data", "truncate"),
         ("abort", "respond"),
         ("error", "respond"),
         ("status", "respond"),
