@@ -3,19 +3,29 @@
 //! A fault never touches a socket. It writes into a [`Decision`] what is to be done. Whom it
 //! strikes, how often and when is not its business; neither are metrics.
 
+mod capacity;
+mod connections;
 mod drop;
+mod freeze;
 mod hang;
 mod latency;
+mod limit;
 mod reroute;
 mod respond;
+mod serialize;
 
+pub use capacity::Capacity;
+pub use connections::Connections;
 pub use drop::{Drop, DropAt, How};
+pub use freeze::Freeze;
 pub use hang::{Hang, HangWhere};
 pub use latency::Latency;
+pub use limit::Limit;
 pub use reroute::Reroute;
 pub use respond::Respond;
+pub use serialize::Serialize;
 
-use crate::decision::{Decision, Dice, FaultRef, Protocol};
+use crate::decision::{Decision, Dice, FaultRef, Key, Protocol, Sticky};
 use std::time::Duration;
 
 /// What a fault knows about its moment.
@@ -29,6 +39,8 @@ pub struct Moment {
     pub dose: f64,
     /// What the edge speaks.
     pub protocol: Protocol,
+    /// Those of one key are one to it, if it tells any apart.
+    pub key: Option<Key>,
 }
 
 /// What every fault can do.
@@ -49,6 +61,16 @@ pub trait Apply {
         false
     }
 
+    /// Whether it bounds the connections of an edge: then it is asked when one is accepted.
+    fn counts_connections(&self) -> bool {
+        false
+    }
+
+    /// What it tells exchanges apart by, when the fault sticks to `sticky`.
+    fn apart<'s>(&'s self, _sticky: Option<&'s Sticky>) -> Option<&'s Sticky> {
+        None
+    }
+
     /// What metrics and the journal call its effect.
     fn action(&self) -> &'static str;
 }
@@ -66,6 +88,16 @@ pub enum Fault {
     Respond(Respond),
     /// Goes elsewhere.
     Reroute(Reroute),
+    /// Lets so many through in a time.
+    Limit(Limit),
+    /// Lets nothing move for a while.
+    Freeze(Freeze),
+    /// Lets so many through at a time.
+    Capacity(Capacity),
+    /// Lets one through at a time.
+    Serialize(Serialize),
+    /// Bounds connections.
+    Connections(Connections),
 }
 
 impl Fault {
@@ -78,6 +110,11 @@ impl Fault {
             Self::Drop(fault) => fault,
             Self::Respond(fault) => fault,
             Self::Reroute(fault) => fault,
+            Self::Limit(fault) => fault,
+            Self::Freeze(fault) => fault,
+            Self::Capacity(fault) => fault,
+            Self::Serialize(fault) => fault,
+            Self::Connections(fault) => fault,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::model;
 use crate::telemetry::{EdgeId, EdgeRecorder};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 use tokio::time::Instant;
 
@@ -28,6 +28,10 @@ pub struct EdgeShared {
     pub(super) in_flight: Arc<Permits>,
     /// Connections of callers.
     pub(super) connections: Arc<Permits>,
+    /// Connections of callers for which there is room: exact, for faults that bound them.
+    pub(super) open: AtomicU32,
+    /// Who counts them against a bound, one at a time.
+    pub(super) counting: Mutex<()>,
     /// Exchanges that faults hold.
     pub(super) held: AtomicU32,
     /// Workers whose listener is closed by a fault.
@@ -46,6 +50,8 @@ impl EdgeShared {
             epoch,
             in_flight: Permits::new(config.max_in_flight, workers),
             connections: Permits::new(connections, workers),
+            open: AtomicU32::new(0),
+            counting: Mutex::default(),
             held: AtomicU32::new(0),
             refusing: AtomicUsize::new(0),
             workers,

@@ -8,6 +8,7 @@ use super::answer::{answer, answer_client_error, swallow};
 use super::deliver::deliver;
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
+use super::frost::{self, Frost};
 use super::h1::{Caller, Intake, Left, Next};
 use super::reply::Trouble;
 use super::tunnel;
@@ -68,6 +69,7 @@ async fn carry(
     let edge = caller.edge.clone();
     // what of the body has come is checked before anybody is called
     let mut upload = Upload::new(intake.framing, intake.expect);
+    upload.frost = Frost::of(&edge, struck.as_deref());
     if let Err(refused) = upload.begin(&mut caller.conn, &mut intake.out.0) {
         return answer_client_error(caller, intake, record, refused).await;
     }
@@ -80,7 +82,9 @@ async fn carry(
             return answer(caller, intake, record, Origin::Upstream, &why, upload.is_read()).await;
         }
     };
-    let next = match receive(caller, intake, &mut upload, &mut up).await {
+    let received = receive(caller, intake, &mut upload, &mut up).await;
+    frost::stopped(&mut upload, &mut struck, record);
+    let next = match received {
         Received::Final(answer) => {
             deliver(caller, intake, record, &mut upload, up, &mut struck, answer, sent).await
         }
@@ -103,6 +107,7 @@ async fn carry(
         }
     };
     record.exchange.bytes_up = upload.payload;
+    frost::stopped(&mut upload, &mut struck, record);
     next
 }
 
@@ -258,6 +263,9 @@ async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, 
                 if let Poll::Ready(side) = side {
                     return Poll::Ready(Err(Some(side)));
                 }
+            }
+            if upload.is_frozen() {
+                deadline.set(idle);
             }
             deadline.poll(cx).map(|()| Err(None))
         })

@@ -7,6 +7,8 @@ use super::act::{self, Released};
 use super::deliver::{add_mark, cut_to_next};
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
+use super::frost;
+use super::gate;
 use super::h1::{self, Caller, Intake, Left, Next};
 use super::shape::{Shaper, cut_action};
 use super::slot::InForce;
@@ -152,8 +154,22 @@ pub(super) async fn relay(
         if let Some(next) = seize(edge, caller, &mut grips, record).await {
             break (next, false);
         }
+        let struck = grips.iter_mut().map(|grip| &mut *grip.struck);
+        let frozen = match frost::freeze_tunnel(edge, [caller, &up], &current, struck, record).await {
+            Ok(frozen) => frozen,
+            Err(()) => {
+                record.caller_left();
+                socket::reset(up.into_parts().0);
+                record.exchange.bytes_up = upward.bytes;
+                record.exchange.bytes_down = downward.bytes;
+                return (Next::Reset(ConnectionOutcome::Reset), false);
+            }
+        };
         deadline.set(silence);
-        let cut_at = grips.iter().filter_map(|grip| grip.down.cut_at(&grip.struck)).min();
+        let cut_at = grips.iter().flat_map(|grip| {
+            [grip.down.cut_at(&grip.struck), frost::next(edge, &grip.struck)].into_iter().flatten()
+        });
+        let cut_at = cut_at.min();
         let mut cut_now = pin!(async {
             match cut_at {
                 Some(at) => timer::sleep_until(at).await,
@@ -169,6 +185,9 @@ pub(super) async fn relay(
             }
             if retired.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Event::Retired);
+            }
+            if frozen {
+                return Poll::Ready(Event::Thawed);
             }
             // in turn, so that a busy direction does not starve the other
             for _ in 0..2 {
@@ -220,6 +239,7 @@ pub(super) async fn relay(
                 record.outcome(Origin::Injected, Ending::Incomplete);
                 break (cut_to_next(cut), false);
             }
+            Event::Thawed => {}
             Event::CutTime => {
                 let cut = grips.iter_mut().find_map(|grip| grip.down.cut_in_time(&mut grip.struck, record));
                 if let Some(cut) = cut {
@@ -230,8 +250,10 @@ pub(super) async fn relay(
             Event::Retired => {
                 current = edge.shared.slot.get();
                 grips.retain(|grip| !grip.struck.is_over());
-                let struck = asker.ask(edge, &current, &known);
-                grips.extend(struck.filter(|struck| acts_on_tunnels(&struck.decision)).map(Grip::new));
+                let mut struck = asker.ask(edge, &current, &known);
+                let counts = struck.as_mut().is_some_and(|struck| gate::count_in(edge, struck));
+                let acts = |struck: &Box<Struck>| counts || acts_on_tunnels(&struck.decision);
+                grips.extend(struck.filter(acts).map(Grip::new));
                 known = current.plan.faults().to_vec();
             }
             Event::Silent => {
@@ -254,7 +276,8 @@ pub(super) async fn relay(
 /// Whether a decision does anything to a tunnel that is open already; if not, its place under `max` is free again. It leads
 /// to where it leads: `reroute` is for new ones.
 fn acts_on_tunnels(decision: &Decision) -> bool {
-    !decision.up.is_clean()
+    !decision.freezes.is_empty()
+        || !decision.up.is_clean()
         || !decision.down.is_clean()
         || !matches!(decision.action, Action::Forward | Action::Reroute(..))
 }
@@ -263,6 +286,8 @@ enum Event {
     Up(Moved),
     Down(Moved),
     CutTime,
+    /// It was frozen: it is looked again whether it still is.
+    Thawed,
     Retired,
     Silent,
 }

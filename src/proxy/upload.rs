@@ -2,6 +2,7 @@
 //!
 //! Invariants: what is sent was checked before; a caller that leaves is seen as long as anything is read from it.
 
+use super::frost::Frost;
 use super::h1::{Caller, Left, PIPELINED};
 use crate::http1::connection::{Conn, LARGE, SMALL};
 use crate::http1::{Body, Framing, Refused};
@@ -21,6 +22,9 @@ pub(super) struct Upload {
     pub state: UploadState,
     /// Payload bytes so far.
     pub payload: u64,
+    /// What may freeze it.
+    pub frost: Option<Box<Frost>>,
+    frozen: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +53,7 @@ impl Upload {
             (false, true) => UploadState::Expecting,
             (false, false) => UploadState::Sending,
         };
-        Self { body, ready: 0, state, payload: 0 }
+        Self { body, ready: 0, state, payload: 0, frost: None, frozen: false }
     }
 
     /// Puts what has come of the body behind the head, so that both leave at once.
@@ -89,6 +93,11 @@ impl Upload {
         }
     }
 
+    /// It stays where it is for now.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
     /// Sends what comes, and watches for a caller that leaves. Pending as long as nothing is amiss.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, conn: &mut Conn, up: &mut Conn) -> Poll<Side> {
         loop {
@@ -114,6 +123,13 @@ impl Upload {
                     }
                     Err(_) => Poll::Ready(Side::Left(Left::Reset)),
                 };
+            }
+            if let Some(frost) = &mut self.frost {
+                let thawed = frost.poll(cx, conn);
+                self.frozen = thawed.is_pending();
+                if ready!(thawed).is_err() {
+                    return Poll::Ready(Side::Left(Left::Reset));
+                }
             }
             if self.ready > 0 {
                 match ready!(up.poll_write(cx, &conn.bytes()[..self.ready])) {

@@ -2,6 +2,7 @@
 
 use super::action::{DROP, HANG, HOW, HOW_LATER, LATENCY, REROUTE, RESPOND};
 use super::deed::{ENV, HOOK, PROCESS};
+use super::gates::{CAPACITY, CONNECTIONS, FREEZE, LIMIT, SERIALIZE};
 use super::process::SINCE;
 use super::words::*;
 use super::{Kind, Shape, key};
@@ -116,6 +117,36 @@ pub(crate) static FAULT: Shape = Shape {
             "What: go to another upstream, such as the old version or the instance that has drifted.",
         ),
         key(
+            "limit",
+            Kind::Table(&LIMIT),
+            r#"{ rate = "10/s", burst = 20 }"#,
+            "What: let so many through in a time. HTTP only.",
+        ),
+        key(
+            "freeze",
+            Kind::Table(&FREEZE),
+            r#"{ for = "700ms", every = "5s" }"#,
+            "What: nothing moves for a while, nothing is lost, and then all goes on at once.",
+        ),
+        key(
+            "capacity",
+            Kind::Table(&CAPACITY),
+            r#"{ max = 50, queue = 100, wait = "8s" }"#,
+            "What: let so many through at a time, and the others wait.",
+        ),
+        key(
+            "serialize",
+            Kind::Table(&SERIALIZE),
+            r#"{ key = "path", hold = "200ms" }"#,
+            "What: let one through at a time. HTTP only.",
+        ),
+        key(
+            "connections",
+            Kind::Table(&CONNECTIONS),
+            r#"{ max = 170, then = "postgres:53300" }"#,
+            "What: so many connections and no more. Decided when one is accepted: sees only the peer.",
+        ),
+        key(
             "env",
             Kind::Table(&ENV),
             r#"{ set = { PROVIDER_TIMEOUT_MS = "500" }, unset = ["FORCE_ENVIRONMENT"] }"#,
@@ -136,7 +167,6 @@ pub(crate) static FAULT: Shape = Shape {
     ],
     family: None,
     later: &[
-        "limit",
         "bandwidth",
         "chunk",
         "truncate",
@@ -145,10 +175,6 @@ pub(crate) static FAULT: Shape = Shape {
         "rewrite",
         "duplicate",
         "stale",
-        "freeze",
-        "capacity",
-        "serialize",
-        "connections",
         "tls",
     ],
     instead: &[

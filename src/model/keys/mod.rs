@@ -7,6 +7,7 @@ mod action;
 mod deed;
 mod experiment;
 mod fault;
+mod gates;
 mod judge;
 mod probe;
 mod process;
@@ -15,6 +16,7 @@ mod words;
 
 pub(crate) use experiment::EXPERIMENT;
 pub(crate) use fault::FAULT;
+pub(crate) use gates::sqlstate;
 pub(crate) use judge::quantile;
 pub(crate) use process::{regex, signal};
 pub(crate) use words::{Wrong, address, network, size_bounds, status_set};
