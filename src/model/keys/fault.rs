@@ -10,8 +10,8 @@ use super::{Kind, Shape, key};
 /// A fault.
 pub(crate) static FAULT: Shape = Shape {
     name: "[[fault]]",
-    doc: "A named rule: where, who, when and what. At least one of `latency`, `hang`, `drop`, `respond` and `reroute` on \
-          an `edge`, or of `env`, `process` and `hook` on a `service`.",
+    doc: "A named rule: where, who, when and what. At least one action: those from `latency` to `connections` on an `edge`, \
+          or `env`, `process` and `hook` on a `service`.",
     keys: &[
         key(
             "name",
