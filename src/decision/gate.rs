@@ -118,7 +118,10 @@ mod tests {
     fn a_freeze_comes_and_goes() {
         let once = Freeze { lasts: ms(700), every: None };
         assert_eq!((once.thaws(ms(0)), once.next(ms(0))), (Some(ms(700)), None));
-        assert_eq!((once.thaws(ms(699)), once.thaws(ms(700)), once.thaws(ms(9999))), (Some(ms(700)), None, None));
+        assert_eq!(
+            (once.thaws(ms(699)), once.thaws(ms(700)), once.thaws(ms(9999))),
+            (Some(ms(700)), None, None)
+        );
         let again = Freeze { every: Some(ms(5000)), ..once };
         assert_eq!((again.thaws(ms(4999)), again.next(ms(4999))), (None, Some(ms(5000))));
         assert_eq!((again.thaws(ms(5000)), again.next(ms(5000))), (Some(ms(5700)), Some(ms(10_000))));

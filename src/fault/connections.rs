@@ -22,7 +22,8 @@ impl Apply for Connections {
     fn fits(&self, protocol: Protocol) -> Result<(), String> {
         match (protocol, self.then) {
             (Protocol::Http, Full::Postgres(_)) => Err(
-                "an http edge does not speak PostgreSQL: use `then = \"refuse\"`, `\"reset\"` or `\"close\"`".into(),
+                "an http edge does not speak PostgreSQL: use `then = \"refuse\"`, `\"reset\"` or `\"close\"`"
+                    .into(),
             ),
             _ => Ok(()),
         }

@@ -92,9 +92,10 @@ fn serialize(table: &Reader<'_>, problems: &mut Problems) -> Option<Serialize> {
 
 fn connections(table: &Reader<'_>, problems: &mut Problems) -> Option<Connections> {
     let t = table.inner("connections")?;
-    let other = table.entries().iter().find(|entry| {
-        entry.key != "connections" && super::fault::ACTIONS.contains(&entry.key.as_str())
-    });
+    let other = table
+        .entries()
+        .iter()
+        .find(|entry| entry.key != "connections" && super::fault::ACTIONS.contains(&entry.key.as_str()));
     if let Some(other) = other {
         problems.push(
             Problem::error("`connections` stands alone")

@@ -156,9 +156,9 @@ impl Lanes {
     #[must_use]
     pub fn count(&self) -> (u32, usize) {
         let all = lock(&self.0);
-        all.lanes.values().fold((0, 0), |(inside, waiting), lane| {
-            (inside + lane.inside, waiting + lane.waiting.len())
-        })
+        all.lanes
+            .values()
+            .fold((0, 0), |(inside, waiting), lane| (inside + lane.inside, waiting + lane.waiting.len()))
     }
 }
 

@@ -108,9 +108,11 @@ impl Compiled {
         let at_accept = rule.actions.iter().any(|action| action.as_apply().at_accept());
         let counts_connections = rule.actions.iter().any(|action| action.as_apply().counts_connections());
         if counts_connections && rule.actions.len() > 1 {
-            return Err("`connections` is about connections, and the other actions about what is in them: give it a \
+            return Err(
+                "`connections` is about connections, and the other actions about what is in them: give it a \
                         fault of its own"
-                .into());
+                    .into(),
+            );
         }
         if at_accept && rule.actions.len() > 1 {
             return Err(
@@ -130,7 +132,9 @@ impl Compiled {
             if let Some(Sticky::PathSegment(name)) = action.as_apply().apart(None)
                 && !matcher.names_segment(name)
             {
-                return Err(format!("`key = \"path:{name}\"` needs a `match.path` with a segment `{{{name}}}`"));
+                return Err(format!(
+                    "`key = \"path:{name}\"` needs a `match.path` with a segment `{{{name}}}`"
+                ));
             }
         }
         let ramp = rule.when.schedule.as_ref().and_then(|schedule| schedule.ramp).map(|ramp| match ramp {

@@ -9,8 +9,8 @@ use crate::model;
 use crate::telemetry::{EdgeId, EdgeRecorder};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU32, AtomicUsize};
+use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 /// What the workers share of an edge. Never changes but for the slot and the counts of limits.

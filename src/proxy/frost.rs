@@ -223,9 +223,10 @@ impl Frost {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, caller: &Conn) -> Poll<Result<(), ()>> {
         loop {
             self.freezes.retain(|(_, fault, switched, _)| fault.switched() == *switched);
-            let frozen = self.freezes.iter().filter_map(|(by, fault, _, freeze)| {
-                Some((*by, thaws(&self.edge, fault, freeze)?))
-            });
+            let frozen = self
+                .freezes
+                .iter()
+                .filter_map(|(by, fault, _, freeze)| Some((*by, thaws(&self.edge, fault, freeze)?)));
             let Some((by, thaws)) = frozen.max_by_key(|(_, at)| *at) else {
                 self.wait = None;
                 return Poll::Ready(Ok(()));

@@ -104,9 +104,8 @@ async fn enter(
         let healed = |struck: &Struck, at| if struck.is_healed(by) { Err(()) } else { Ok(at) };
         let mut released = Released::Over;
         if turn.is_none() {
-            let ask = |cx: &mut Context<'_>| {
-                place.poll(cx, epoch.elapsed()).map(|from| turn = Some(epoch + from))
-            };
+            let ask =
+                |cx: &mut Context<'_>| place.poll(cx, epoch.elapsed()).map(|from| turn = Some(epoch + from));
             released = act::hold_or(edge, conn, &in_force, || healed(struck, last), ask).await;
         }
         if released == Released::Over && turn.is_some() {

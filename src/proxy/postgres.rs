@@ -162,10 +162,7 @@ mod tests {
         assert_eq!(bytes[0], b'E');
         assert_eq!(u32::from_be_bytes(bytes[1..5].try_into().unwrap()) as usize, bytes.len() - 1);
         let text = String::from_utf8(bytes[5..].to_vec()).unwrap();
-        assert_eq!(
-            text,
-            "SFATAL\0VFATAL\0C53300\0Msorry, too many clients already\0Fbrownout\0Rnoroom\0\0"
-        );
+        assert_eq!(text, "SFATAL\0VFATAL\0C53300\0Msorry, too many clients already\0Fbrownout\0Rnoroom\0\0");
         assert!(!String::from_utf8(error(*b"ZZZZZ", "")).unwrap().contains("brownout"));
     }
 }

@@ -57,7 +57,8 @@ impl Counted {
             self.add();
             return Ok(());
         };
-        let taken = self.edge.shared.open.fetch_update(Relaxed, Relaxed, |open| (open < most).then(|| open + 1));
+        let taken =
+            self.edge.shared.open.fetch_update(Relaxed, Relaxed, |open| (open < most).then(|| open + 1));
         self.is.set(taken.is_ok());
         taken.map(drop).map_err(|_| (tightest.by, tightest.then))
     }

@@ -252,8 +252,8 @@ pub(super) async fn relay(
                 grips.retain(|grip| !grip.struck.is_over());
                 let mut struck = asker.ask(edge, &current, &known);
                 let counts = struck.as_mut().is_some_and(|struck| gate::count_in(edge, struck));
-                let acts = |struck: &Box<Struck>| counts || acts_on_tunnels(&struck.decision);
-                grips.extend(struck.filter(acts).map(Grip::new));
+                let acting = struck.filter(|struck| counts || acts_on_tunnels(&struck.decision));
+                grips.extend(acting.map(Grip::new));
                 known = current.plan.faults().to_vec();
             }
             Event::Silent => {

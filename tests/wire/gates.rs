@@ -1,6 +1,8 @@
 //! Gates: `limit`, `freeze`, `capacity`, `serialize` and `connections`.
 
-use crate::support::{Client, Door, End, Link, Proxy, Upstream, before, before_tcp, chunked, eventually, ms, noise, ok};
+use crate::support::{
+    Client, Door, End, Link, Proxy, Upstream, before, before_tcp, chunked, eventually, ms, noise, ok,
+};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::time::Instant;
 
@@ -148,7 +150,12 @@ fn a_pool_lets_so_many_through_in_their_order() {
 
 #[test]
 fn who_waits_for_too_long_or_in_too_long_a_row_gets_nothing() {
-    for (then, status, end) in [("", Some(503), None), ("then = 429", Some(429), None), ("then = \"close\"", None, Some(End::Fin)), ("then = \"reset\"", None, Some(End::Reset))] {
+    for (then, status, end) in [
+        ("", Some(503), None),
+        ("then = 429", Some(429), None),
+        ("then = \"close\"", None, Some(End::Fin)),
+        ("then = \"reset\"", None, Some(End::Reset)),
+    ] {
         let upstream = on_tick();
         let proxy = before(upstream.at).start();
         let then = if then.is_empty() { String::new() } else { format!(", {then}") };
@@ -373,7 +380,10 @@ fn one_at_a_time_for_each_key_and_each_holds_it() {
     for _ in 0..3 {
         upstream.ticker().tick();
     }
-    assert_eq!((first.answer().text(), other.answer().text(), nobody.answer().text()), ("/a1", "/b1", "/none"));
+    assert_eq!(
+        (first.answer().text(), other.answer().text(), nobody.answer().text()),
+        ("/a1", "/b1", "/none")
+    );
     upstream.ticker().tick();
     assert_eq!(second.answer().text(), "/a2");
     assert_eq!(proxy.hits("lock"), 1);
@@ -591,7 +601,9 @@ fn tunnels_freeze_both_ways_and_lose_nothing() {
 
 #[test]
 fn an_edge_has_so_many_connections_and_those_open_before_count() {
-    for (then, end) in [("", End::Reset), (", then = \"reset\"", End::Reset), (", then = \"close\"", End::Fin)] {
+    for (then, end) in
+        [("", End::Reset), (", then = \"reset\"", End::Reset), (", then = \"close\"", End::Fin)]
+    {
         let upstream = Upstream::answering(ok("x"));
         let proxy = before(upstream.at).workers(2).start();
         let mut first = proxy.connect();
@@ -661,7 +673,8 @@ fn the_bound_is_exact_however_many_come_at_once() {
             .map(|_| {
                 scope.spawn(|| {
                     let all = (0..5).map(|_| proxy.connect());
-                    all.filter_map(|mut client| says(&mut client).is_ok().then_some(client)).collect::<Vec<_>>()
+                    all.filter_map(|mut client| says(&mut client).is_ok().then_some(client))
+                        .collect::<Vec<_>>()
                 })
             })
             .collect();
@@ -686,7 +699,8 @@ fn only_those_are_turned_away_whom_the_fault_strikes() {
     assert_eq!(proxy.hits("slots"), 1);
     let alone = "match = \"all\"\nname = \"x\"\nedge = \"edge\"\nlatency = \"1s\"\nconnections = { max = 1 }";
     let edges = [("edge".to_owned(), brownout::decision::Protocol::Http)];
-    let refused = brownout::model::parse_fault(brownout::model::FaultSource::Toml(alone), &edges).unwrap_err();
+    let refused =
+        brownout::model::parse_fault(brownout::model::FaultSource::Toml(alone), &edges).unwrap_err();
     assert!(refused.render(false).contains("`connections` stands alone"));
 }
 

@@ -166,17 +166,7 @@ pub(crate) static FAULT: Shape = Shape {
         ),
     ],
     family: None,
-    later: &[
-        "bandwidth",
-        "chunk",
-        "truncate",
-        "endless",
-        "corrupt",
-        "rewrite",
-        "duplicate",
-        "stale",
-        "tls",
-    ],
+    later: &["bandwidth", "chunk", "truncate", "endless", "corrupt", "rewrite", "duplicate", "stale", "tls"],
     instead: &[
         ("delay", "latency"),
         ("slow", "latency"),

@@ -200,15 +200,18 @@ fn who_leaves_on_his_turn_wakes_the_next() {
 fn many_threads_are_never_more_inside_than_may_be() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
     let lanes = Arc::new(Lanes::default());
-    let (inside, most, passed) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let (inside, most, passed) =
+        (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     runtime.block_on(async {
         let tasks: Vec<_> = (0..400u32)
             .map(|n| {
-                let (lanes, inside, most, passed) = (lanes.clone(), inside.clone(), most.clone(), passed.clone());
+                let (lanes, inside, most, passed) =
+                    (lanes.clone(), inside.clone(), most.clone(), passed.clone());
                 tokio::spawn(async move {
                     for turn in 0..20u32 {
                         let width = Width { max: 3, queue: u32::MAX, hold: Duration::ZERO };
-                        let Entered::Place(mut place) = lanes.enter(Key(u64::from(n % 2)), width, ms(0)) else {
+                        let Entered::Place(mut place) = lanes.enter(Key(u64::from(n % 2)), width, ms(0))
+                        else {
                             panic!("there is room")
                         };
                         // now and then somebody leaves while he waits
@@ -243,7 +246,8 @@ fn many_threads_get_no_more_than_the_bucket_holds() {
     let (buckets, rate) = (Buckets::default(), Rate { per_second: 100.0, burst: 50 });
     let passed: usize = std::thread::scope(|scope| {
         let take = |n: u64| buckets.take(Key(0), rate, ms(1000 + n)).is_ok();
-        let threads: Vec<_> = (0..8).map(|_| scope.spawn(move || (0..2000).filter(|n| take(*n)).count())).collect();
+        let threads: Vec<_> =
+            (0..8).map(|_| scope.spawn(move || (0..2000).filter(|n| take(*n)).count())).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert!((50..=50 + 200).contains(&passed), "{passed}");
