@@ -5,6 +5,7 @@
 
 pub mod gates;
 mod matcher;
+mod overtake;
 mod tally;
 pub mod timeline;
 
@@ -83,6 +84,7 @@ pub struct Compiled {
     actions: Vec<Fault>,
     at_accept: bool,
     counts_connections: bool,
+    freezes_all: bool,
     seed: u64,
     /// What it has done in all its armings.
     pub totals: Arc<Totals>,
@@ -155,6 +157,7 @@ impl Compiled {
             actions: rule.actions.clone(),
             at_accept,
             counts_connections,
+            freezes_all: overtake::freezes_all(rule),
             seed,
             totals,
         })

@@ -7,7 +7,7 @@ use super::worker::Here;
 use crate::decision::Upstream;
 use crate::model;
 use crate::telemetry::{EdgeId, EdgeRecorder};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::sync::{Arc, Mutex};
@@ -77,6 +77,8 @@ pub(super) struct EdgeHere {
     pub in_flight: Handful,
     pub connections: Handful,
     pub here: Rc<Here>,
+    /// What is under way may be overtaken by a freeze.
+    pub overtakes: Cell<bool>,
     routes: Routes,
     /// Where faults lead instead, for as long as something goes there.
     elsewhere: RefCell<Vec<Routes>>,
@@ -94,6 +96,7 @@ impl EdgeHere {
             routes: Routes::new(&shared.config.upstreams, worker),
             elsewhere: RefCell::default(),
             worker,
+            overtakes: Cell::new(false),
             in_flight: Handful::new(shared.in_flight.clone()),
             connections: Handful::new(shared.connections.clone()),
             recorder,

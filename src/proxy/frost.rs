@@ -45,6 +45,16 @@ pub(super) fn next(edge: &EdgeHere, struck: &Struck) -> Option<Instant> {
     struck.decision.freezes.iter().filter_map(begins).min()
 }
 
+/// A freeze that was armed when an exchange was under way overtakes it, unless another fault has struck it.
+pub(super) fn overtake(edge: &EdgeHere, struck: &mut Option<Box<Struck>>, record: &Record) {
+    if edge.overtakes.get() && struck.is_none() {
+        let in_force = edge.shared.slot.get();
+        let began = record.exchange.began.saturating_duration_since(edge.shared.epoch);
+        let decision = in_force.plan.overtake(began, record.exchange.health);
+        *struck = Struck::new(decision, in_force);
+    }
+}
+
 /// The head of an answer waits.
 pub(super) async fn before_head(
     caller: &mut Caller,

@@ -246,6 +246,7 @@ async fn accepting(
 ) {
     loop {
         let in_force = edge.shared.slot.get();
+        edge.overtakes.set(in_force.plan.overtakes());
         let refusing = in_force.plan.refuses();
         let listening = listener.borrow().is_some();
         match (refusing, listening) {

@@ -739,3 +739,56 @@ fn postgres_clients_hear_what_postgres_says() {
     assert_eq!(upstream.connections(), 0);
     proxy.wait_quiet();
 }
+
+#[test]
+fn answers_that_were_under_way_when_it_froze_stop_too() {
+    let upstream = Upstream::serve(|link| {
+        while let Some(request) = link.request() {
+            if request.starts_with(b"GET /stream") {
+                link.send(
+                    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 6\r\n\r\none",
+                );
+            }
+            link.tick();
+            link.send(if request.starts_with(b"GET /stream") { "two".to_owned() } else { ok("x") });
+        }
+    });
+    for path in ["/stream", "/"] {
+        for heals in [true, false] {
+            let proxy = before(upstream.at).start();
+            let mut client = get(&proxy, path);
+            upstream.wait_heads(1);
+            if path == "/stream" {
+                client.until(b"one").unwrap();
+            } else {
+                eventually("under way", || proxy.in_flight() == 1 && upstream.connections() > 0);
+            }
+            let begun = Instant::now();
+            proxy.arm("gc", &format!("freeze = {{ for = \"{}\" }}", if heals { "60s" } else { "400ms" }));
+            eventually("it is frozen", || frozen(&proxy));
+            upstream.ticker().tick();
+            proxy.wait_held(if heals { 1 } else { proxy.held().max(1) });
+            if heals {
+                client.hears_nothing();
+                proxy.heal("gc");
+            }
+            let last: &[u8] = if path == "/stream" { b"two" } else { b"\r\n\r\nx" };
+            client.until(last).unwrap();
+            if !heals {
+                assert!(begun.elapsed() >= ms(400));
+                assert!(proxy.hits("gc") >= 1);
+            }
+            eventually("ended", || proxy.in_flight() == 0);
+        }
+    }
+    // one that the fault would spare is left alone
+    let proxy = before(upstream.at).start();
+    let mut client = get(&proxy, "/stream");
+    client.until(b"one").unwrap();
+    proxy.arm("gc", "match = { path = \"/else/**\" }\nfreeze = { for = \"60s\" }");
+    let _held = get(&proxy, "/else/where");
+    proxy.wait_held(1);
+    upstream.ticker().tick();
+    client.until(b"two").unwrap();
+    assert_eq!(counts(&proxy, "gc"), (1, 1, 1));
+}
