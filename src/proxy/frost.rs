@@ -98,11 +98,16 @@ async fn stall(
         let in_force = struck.in_force().clone();
         let until = || now(&edge, struck).map(|(_, thaws)| Some(thaws)).ok_or(());
         let mut left = None;
+        let mut watched = false;
         if caller.left.is_none() {
-            if let Released::Left(how) = act::hold(&edge, &mut caller.conn, &in_force, until).await {
-                left = Some(how);
+            // where as many are held as may be, it waits all the same: it has begun already
+            match act::hold(&edge, &mut caller.conn, &in_force, until).await {
+                Released::TooMany => {}
+                Released::Left(how) => (left, watched) = (Some(how), true),
+                Released::Over | Released::Healed => watched = true,
             }
-        } else if sleep(&edge, caller.conn.stream(), &in_force, until).await.is_err() {
+        }
+        if !watched && sleep(&edge, caller.conn.stream(), &in_force, until).await.is_err() {
             left = Some(Left::Reset);
         }
         record.exchange.waited += begun.elapsed();

@@ -792,3 +792,34 @@ fn answers_that_were_under_way_when_it_froze_stop_too() {
     client.until(b"two").unwrap();
     assert_eq!(counts(&proxy, "gc"), (1, 1, 1));
 }
+
+#[test]
+fn answers_stop_also_where_no_more_may_be_held() {
+    let upstream = Upstream::serve(|link| {
+        link.request();
+        link.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\none");
+        link.tick();
+        link.send("two");
+        link.end();
+    });
+    let proxy = before(upstream.at).with("max_held = 1").start();
+    let mut clients: Vec<Client> = (0..3).map(|n| get(&proxy, &format!("/{n}"))).collect();
+    for client in &mut clients {
+        client.until(b"one").unwrap();
+    }
+    proxy.arm("gc", "freeze = { for = \"60s\" }");
+    eventually("it is frozen", || frozen(&proxy));
+    for _ in 0..3 {
+        upstream.ticker().tick();
+    }
+    eventually("all have stopped", || counts(&proxy, "gc").2 >= 4);
+    for client in &mut clients {
+        client.hears_nothing();
+    }
+    proxy.heal("gc");
+    for client in &mut clients {
+        client.until(b"two").unwrap();
+    }
+    drop(clients);
+    proxy.wait_quiet();
+}
