@@ -2,7 +2,7 @@
 
 use super::loading::Flags;
 use super::run::Format;
-use crate::decision::{Action, Decision, Protocol, Subject};
+use crate::decision::{Action, Decision, Freeze, Lets, Protocol, Subject};
 use crate::model::{Edge, Experiment};
 use crate::plan::{Armed, Compiled, Plan, Stage};
 use serde_json::json;
@@ -127,12 +127,33 @@ fn plan(experiment: &Experiment, edge: usize, seed: u64, at: Duration) -> Plan {
     )
 }
 
+/// What a gate does, in words; who is let through depends on the others.
+fn gate_words(lets: &Lets) -> String {
+    use crate::units::Span;
+    match lets {
+        Lets::Rate(rate) => {
+            let per_second = crate::units::Rate::per_second(rate.per_second);
+            let pass = per_second.map_or_else(String::new, |rate| rate.to_string());
+            format!("passes a limit of {pass}, {} at once", rate.burst)
+        }
+        Lets::Thawed(Freeze { lasts, every: None }) => format!("freezes once for {}", Span(*lasts)),
+        Lets::Thawed(Freeze { lasts, every: Some(every) }) => {
+            format!("freezes for {} every {}", Span(*lasts), Span(*every))
+        }
+        Lets::Some(capacity) => format!("waits until fewer than {} are inside", capacity.max),
+        Lets::One(_) => "waits until nobody is inside".into(),
+    }
+}
+
 /// What a decision does, in words.
 fn words(plan: &Plan, decision: &Decision) -> Vec<String> {
     let name = |by| plan.fault(by).map_or_else(String::new, |fault| fault.name().to_string());
     let span =
         |time: Duration| crate::units::Span(Duration::from_micros(time.as_micros() as u64)).to_string();
     let mut does = Vec::new();
+    for gate in &decision.gates {
+        does.push(format!("{}: {}", name(gate.by), gate_words(&gate.lets)));
+    }
     for delay in &decision.delays {
         does.push(format!("{}: waits {}", name(delay.by), span(delay.time)));
     }

@@ -7,12 +7,16 @@
 mod bytes;
 mod dice;
 mod distribution;
+mod gate;
+mod sticky;
 mod subject;
 mod upstream;
 
 pub use bytes::{Bytes, End, Flips, Length, Pieces};
 pub use dice::{Dice, Key};
 pub use distribution::{Distribution, Law};
+pub use gate::{Capacity, Freeze, Full, Gate, Lets, Rate, Room};
+pub use sticky::Sticky;
 pub use subject::{Protocol, Subject};
 pub use upstream::Upstream;
 
@@ -22,6 +26,12 @@ use std::time::Duration;
 /// Everything that is done to one exchange. The default does nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Decision {
+    /// Bounds on the connections of the edge. Asked when one is accepted, and then nothing else is.
+    pub rooms: Vec<Room>,
+    /// What is passed first, in file order; a place behind a gate is kept until the answer has ended.
+    pub gates: Vec<Gate>,
+    /// Nothing moves, either way, while one of these is on.
+    pub freezes: Vec<(FaultRef, Freeze)>,
     /// Waits before the upstream is called, one per fault that asked for one; they add up.
     pub delays: Vec<Delay>,
     /// What is done instead of, or with, the call to the upstream.
@@ -41,6 +51,12 @@ impl Decision {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.applied.is_empty()
+    }
+
+    /// It may be healed while the exchange still waits, before its action is done.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.gates.is_empty() || !self.delays.is_empty()
     }
 }
 

@@ -4,28 +4,38 @@
 //! strikes, how often and when is not its business; neither are metrics.
 
 mod bandwidth;
+mod capacity;
 mod chunk;
+mod connections;
 mod corrupt;
 mod drop;
 mod endless;
+mod freeze;
 mod hang;
 mod latency;
+mod limit;
 mod reroute;
 mod respond;
+mod serialize;
 mod truncate;
 
 pub use bandwidth::Bandwidth;
+pub use capacity::Capacity;
 pub use chunk::Chunk;
+pub use connections::Connections;
 pub use corrupt::{BadFrame, Corrupt};
 pub use drop::{Drop, DropAt, How};
 pub use endless::Endless;
+pub use freeze::Freeze;
 pub use hang::{Hang, HangWhere};
 pub use latency::Latency;
+pub use limit::Limit;
 pub use reroute::Reroute;
 pub use respond::Respond;
+pub use serialize::Serialize;
 pub use truncate::Truncate;
 
-use crate::decision::{Decision, Dice, FaultRef, Protocol};
+use crate::decision::{Decision, Dice, FaultRef, Key, Protocol, Sticky};
 use std::time::Duration;
 
 /// What a fault knows about its moment.
@@ -39,6 +49,8 @@ pub struct Moment {
     pub dose: f64,
     /// What the edge speaks.
     pub protocol: Protocol,
+    /// Those of one key are one to it, if it tells any apart.
+    pub key: Option<Key>,
 }
 
 /// What every fault can do.
@@ -57,6 +69,16 @@ pub trait Apply {
     /// Whether it is decided when a connection is accepted, before anything of a request is known.
     fn at_accept(&self) -> bool {
         false
+    }
+
+    /// Whether it bounds the connections of an edge: then it is asked when one is accepted.
+    fn counts_connections(&self) -> bool {
+        false
+    }
+
+    /// What it tells exchanges apart by, when the fault sticks to `sticky`.
+    fn apart<'s>(&'s self, _sticky: Option<&'s Sticky>) -> Option<&'s Sticky> {
+        None
     }
 
     /// What metrics and the journal call its effect.
@@ -86,6 +108,16 @@ pub enum Fault {
     Endless(Endless),
     /// Comes wrong.
     Corrupt(Corrupt),
+    /// Lets so many through in a time.
+    Limit(Limit),
+    /// Lets nothing move for a while.
+    Freeze(Freeze),
+    /// Lets so many through at a time.
+    Capacity(Capacity),
+    /// Lets one through at a time.
+    Serialize(Serialize),
+    /// Bounds connections.
+    Connections(Connections),
 }
 
 impl Fault {
@@ -103,6 +135,11 @@ impl Fault {
             Self::Truncate(fault) => fault,
             Self::Endless(fault) => fault,
             Self::Corrupt(fault) => fault,
+            Self::Limit(fault) => fault,
+            Self::Freeze(fault) => fault,
+            Self::Capacity(fault) => fault,
+            Self::Serialize(fault) => fault,
+            Self::Connections(fault) => fault,
         }
     }
 

@@ -16,8 +16,23 @@ use crate::units::Span;
 use std::sync::Arc;
 
 /// The actions that this version has.
-pub(crate) const ACTIONS: [&str; 10] =
-    ["latency", "hang", "drop", "respond", "reroute", "bandwidth", "chunk", "truncate", "endless", "corrupt"];
+pub(crate) const ACTIONS: [&str; 15] = [
+    "latency",
+    "hang",
+    "drop",
+    "respond",
+    "reroute",
+    "bandwidth",
+    "chunk",
+    "truncate",
+    "endless",
+    "corrupt",
+    "limit",
+    "freeze",
+    "capacity",
+    "serialize",
+    "connections",
+];
 
 /// Reads one fault.
 pub(crate) fn read(table: &Reader<'_>, around: &Surroundings, problems: &mut Problems) -> Option<FaultRule> {
@@ -49,7 +64,7 @@ pub(crate) fn read(table: &Reader<'_>, around: &Surroundings, problems: &mut Pro
         if action.refuses() {
             refuse(table, problems);
         } else if action.as_apply().at_accept() {
-            at_accept(table, problems);
+            at_accept(table, key, problems);
         }
     }
     if !ACTIONS.into_iter().chain(DEEDS).any(|key| table.has(key))
@@ -141,7 +156,8 @@ fn actions(
         ("endless", bytes::endless(table).map(Fault::Endless)),
         ("corrupt", bytes::corrupt(table, problems).map(Fault::Corrupt)),
     ];
-    let mut actions: Vec<_> = all.into_iter().filter_map(|(key, action)| Some((key, action?))).collect();
+    let all = all.into_iter().chain(super::gates::read(table, protocols, problems));
+    let mut actions: Vec<_> = all.filter_map(|(key, action)| Some((key, action?))).collect();
     actions.sort_by_key(|(key, _)| {
         let place = table.key_place(key);
         (place.source, place.start)
@@ -348,7 +364,12 @@ fn refuse(table: &Reader<'_>, problems: &mut Problems) {
 }
 
 /// What is decided at accept sees only the peer.
-fn at_accept(table: &Reader<'_>, problems: &mut Problems) {
+fn at_accept(table: &Reader<'_>, action: &'static str, problems: &mut Problems) {
+    // `drop` may also come later; `connections` may not
+    let or_later = |words: String| match action {
+        "drop" => format!("{words}, or `at = \"request\"`"),
+        _ => words,
+    };
     for key in ["match", "except"] {
         let Some(inner) = table.inner(key) else { continue };
         for entry in inner.entries().iter().filter(|entry| entry.key != "peer" && !entry.node.broken) {
@@ -356,8 +377,8 @@ fn at_accept(table: &Reader<'_>, problems: &mut Problems) {
                 Problem::error(format!("`{}` is not known at `accept`", entry.key))
                     .at(entry.key_place)
                     .label("no request has been read yet")
-                    .related(table.place_of("drop"), "strikes at `accept`")
-                    .help(format!("use only `{key}.peer`, or `at = \"request\"`")),
+                    .related(table.place_of(action), "strikes at `accept`")
+                    .help(or_later(format!("use only `{key}.peer`"))),
             );
         }
     }
@@ -366,7 +387,7 @@ fn at_accept(table: &Reader<'_>, problems: &mut Problems) {
             Problem::error("no request is known at `accept`")
                 .at(table.place_of("sticky"))
                 .label("only the peer and the connection are")
-                .help("use `sticky = \"peer\"` or `\"connection\"`, or `at = \"request\"`"),
+                .help(or_later("use `sticky = \"peer\"` or `\"connection\"`".into())),
         );
     }
 }

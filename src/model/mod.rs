@@ -12,6 +12,7 @@ mod effect;
 mod expect;
 mod fault;
 mod fill;
+mod gates;
 mod jsonpath;
 mod keys;
 mod law;
@@ -45,7 +46,7 @@ pub use schema::schema;
 pub use service::*;
 
 use crate::decision::Protocol;
-pub use crate::decision::Upstream;
+pub use crate::decision::{Sticky, Upstream};
 use crate::fault::Fault;
 use crate::units::{Comparison, Name, Percent, Rate};
 use std::net::SocketAddr;
@@ -315,25 +316,6 @@ impl Default for Who {
             include_health: false,
         }
     }
-}
-
-/// What keys make one victim.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sticky {
-    /// The logical request.
-    Identity,
-    /// The caller.
-    Caller,
-    /// The peer address.
-    Peer,
-    /// The connection.
-    Connection,
-    /// The path.
-    Path,
-    /// This header's value.
-    Header(String),
-    /// This segment of a `/{id}/` path pattern.
-    PathSegment(String),
 }
 
 /// What a request must be like: keys and-ed, lists or-ed. Empty lists say nothing.

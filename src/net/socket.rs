@@ -61,3 +61,10 @@ pub fn has_sent(stream: &TcpStream) -> bool {
 pub fn pending_error(stream: &TcpStream) -> Option<io::Error> {
     stream.take_error().ok().flatten()
 }
+
+/// Whether there is something to read, be it an end or an error.
+#[must_use]
+pub fn has_more(stream: &TcpStream) -> bool {
+    let seen = SockRef::from(stream).peek(&mut [std::mem::MaybeUninit::uninit()]);
+    !matches!(seen, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}

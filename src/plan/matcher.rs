@@ -47,6 +47,11 @@ impl Matcher {
         }
     }
 
+    /// Whether health requests are struck too.
+    pub(super) fn takes_health(&self) -> bool {
+        self.health
+    }
+
     pub(super) fn names_segment(&self, name: &str) -> bool {
         self.wanted.as_ref().is_some_and(|one| one.paths.iter().any(|path| path.names(name)))
     }

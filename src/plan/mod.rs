@@ -3,15 +3,17 @@
 //! [`Plan::decide`] is pure but for the ordinals it counts: no I/O, no clock, no global chance. The same seed, faults and order
 //! of requests give the same decisions, whatever the number of threads. Knows nothing of tokio, hyper or TOML.
 
+pub mod gates;
 mod matcher;
+mod overtake;
 mod tally;
 pub mod timeline;
 
 pub use tally::{Tally, Totals};
 
-use crate::decision::{Decision, Dice, FaultRef, Key, Protocol, Subject};
+use crate::decision::{Decision, Dice, FaultRef, Key, Protocol, Sticky, Subject};
 use crate::fault::{Fault, Moment};
-use crate::model::{FaultRule, Ramp, Sticky};
+use crate::model::{FaultRule, Ramp};
 use crate::units::Name;
 use matcher::Matcher;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ pub struct Plan {
     gates: Vec<Gate>,
     at_accept: bool,
     on_exchange: bool,
+    counts_connections: bool,
     refuses: Option<FaultRef>,
 }
 
@@ -59,6 +62,7 @@ pub struct Armed {
     /// When it was armed, on the clock that `decide` is asked by.
     since: Duration,
     tally: Tally,
+    gates: gates::Gates,
     /// How often it was switched off and on again: odd while it is off.
     switched: AtomicU64,
 }
@@ -79,6 +83,8 @@ pub struct Compiled {
     ramp: Option<Ramp>,
     actions: Vec<Fault>,
     at_accept: bool,
+    counts_connections: bool,
+    freezes_all: bool,
     seed: u64,
     /// What it has done in all its armings.
     pub totals: Arc<Totals>,
@@ -102,6 +108,14 @@ impl Compiled {
             }
         }
         let at_accept = rule.actions.iter().any(|action| action.as_apply().at_accept());
+        let counts_connections = rule.actions.iter().any(|action| action.as_apply().counts_connections());
+        if counts_connections && rule.actions.len() > 1 {
+            return Err(
+                "`connections` is about connections, and the other actions about what is in them: give it a \
+                        fault of its own"
+                    .into(),
+            );
+        }
         if at_accept && rule.actions.len() > 1 {
             return Err(
                 "`at = \"accept\"` is over before anything else could happen: give it a fault of its own"
@@ -115,6 +129,15 @@ impl Compiled {
             return Err(format!(
                 "`sticky = \"path:{name}\"` needs a `match.path` with a segment `{{{name}}}`"
             ));
+        }
+        for action in &rule.actions {
+            if let Some(Sticky::PathSegment(name)) = action.as_apply().apart(None)
+                && !matcher.names_segment(name)
+            {
+                return Err(format!(
+                    "`key = \"path:{name}\"` needs a `match.path` with a segment `{{{name}}}`"
+                ));
+            }
         }
         let ramp = rule.when.schedule.as_ref().and_then(|schedule| schedule.ramp).map(|ramp| match ramp {
             Ramp::Percent(time) => Ramp::Percent(time.mul_f64(scale)),
@@ -133,6 +156,8 @@ impl Compiled {
             ramp,
             actions: rule.actions.clone(),
             at_accept,
+            counts_connections,
+            freezes_all: overtake::freezes_all(rule),
             seed,
             totals,
         })
@@ -149,13 +174,37 @@ impl Armed {
     /// Puts a compiled rule in force.
     #[must_use]
     pub fn new(rule: Arc<Compiled>, since: Duration) -> Self {
-        Self { rule, since, tally: Tally::default(), switched: AtomicU64::new(0) }
+        Self {
+            rule,
+            since,
+            tally: Tally::default(),
+            gates: gates::Gates::default(),
+            switched: AtomicU64::new(0),
+        }
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &Name {
         &self.rule.name
+    }
+
+    /// When it was armed, on the clock that `decide` is asked by.
+    #[must_use]
+    pub fn since(&self) -> Duration {
+        self.since
+    }
+
+    /// What is behind its gates.
+    #[must_use]
+    pub fn gates(&self) -> &gates::Gates {
+        &self.gates
+    }
+
+    /// Connections that have closed and still count.
+    #[must_use]
+    pub fn leaked(&self) -> u32 {
+        self.gates.leaked(self.switched())
     }
 
     /// Its rule.
@@ -248,7 +297,7 @@ fn grown(elapsed: Duration, over: Duration) -> f64 {
 /// What a decision is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// A connection of an HTTP edge was accepted.
+    /// A connection was accepted; on TCP edges, only what bounds connections is asked.
     Accept,
     /// A request head came; on TCP edges, a connection was accepted.
     Exchange,
@@ -266,8 +315,9 @@ impl Plan {
         let on_exchange = faults
             .iter()
             .any(|fault| !fault.rule.at_accept && fault.rule.actions.iter().any(|action| !action.refuses()));
+        let counts_connections = faults.iter().any(|fault| fault.rule.counts_connections);
         let gates = faults.iter().map(|fault| Gate::new(fault.rule.matcher.path_prefix())).collect();
-        Self { faults, gates, at_accept, on_exchange, refuses }
+        Self { faults, gates, at_accept, on_exchange, counts_connections, refuses }
     }
 
     /// The faults.
@@ -297,6 +347,22 @@ impl Plan {
         }
     }
 
+    /// Whether a fault bounds the connections of the edge.
+    #[must_use]
+    pub fn counts_connections(&self) -> bool {
+        self.counts_connections
+    }
+
+    /// A connection of the edge has closed: it stays counted where a fault says so.
+    pub fn connection_closed(&self) {
+        let leaks = |action: &Fault| matches!(action, Fault::Connections(bound) if bound.leak);
+        for fault in &self.faults {
+            if fault.rule.counts_connections && fault.rule.actions.iter().any(leaks) {
+                fault.gates.leak(fault.switched());
+            }
+        }
+    }
+
     /// What is done to this exchange. `now` is on the clock by which faults were armed.
     #[must_use]
     pub fn decide(&self, subject: &dyn Subject, now: Duration, stage: Stage) -> Decision {
@@ -323,7 +389,7 @@ impl Plan {
             let rule = &*fault.rule;
             let here = match protocol {
                 Protocol::Http => rule.at_accept == (stage == Stage::Accept),
-                Protocol::Tcp => true,
+                Protocol::Tcp => rule.counts_connections == (stage == Stage::Accept),
             };
             if !here || Some(FaultRef(place as u16)) == self.refuses {
                 continue;
@@ -338,10 +404,13 @@ impl Plan {
                 Some(Ramp::Dose(time)) => grown(elapsed, time),
                 _ => 1.0,
             };
-            let moment = Moment { by, elapsed, dose, protocol };
             decision.applied.push(by);
             for action in &rule.actions {
-                action.as_apply().apply(&moment, &mut dice, &mut decision);
+                let action = action.as_apply();
+                let apart = action.apart(rule.sticky.as_ref());
+                let key = apart.and_then(|apart| rule.matcher.key(apart, subject));
+                let moment = Moment { by, elapsed, dose, protocol, key };
+                action.apply(&moment, &mut dice, &mut decision);
             }
         }
         decision

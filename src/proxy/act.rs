@@ -7,6 +7,7 @@ use super::answer;
 use super::deliver::cut_to_next;
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
+use super::gate;
 use super::h1::{Caller, Intake, Left, Next, PIPELINED};
 use super::reply::{self, Trouble};
 use super::slot::InForce;
@@ -19,7 +20,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -63,6 +64,17 @@ pub(super) async fn hold(
     in_force: &Arc<InForce>,
     until: impl Fn() -> Result<Option<Instant>, ()>,
 ) -> Released {
+    hold_or(edge, conn, in_force, until, |_| Poll::Pending).await
+}
+
+/// The same, until it is its turn: then it is over too.
+pub(super) async fn hold_or(
+    edge: &Rc<EdgeHere>,
+    conn: &mut Conn,
+    in_force: &Arc<InForce>,
+    until: impl Fn() -> Result<Option<Instant>, ()>,
+    mut turn: impl FnMut(&mut Context<'_>) -> Poll<()>,
+) -> Released {
     if until().is_err() {
         return Released::Healed;
     }
@@ -81,7 +93,7 @@ pub(super) async fn hold(
         let token = current.retired.clone();
         let mut retired = pin!(token.cancelled());
         let event = poll_fn(|cx| {
-            if over.as_mut().poll(cx).is_ready() {
+            if turn(cx).is_ready() || over.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Some(Released::Over));
             }
             if retired.as_mut().poll(cx).is_ready() {
@@ -179,14 +191,25 @@ pub(super) async fn before(
     let edge = caller.edge.clone();
     let compact = intake.out.0.to_vec();
     intake.out = Lent(compact);
+    let waited = struck.decision.waits();
+    if !struck.decision.gates.is_empty()
+        && let Some(next) = Box::pin(gate::before(caller, intake, struck, record)).await
+    {
+        return Some(next);
+    }
     let mut delays = std::mem::take(&mut struck.decision.delays);
     delays.shrink_to_fit();
-    let waited = !delays.is_empty();
-    if waited {
+    if !delays.is_empty() {
         match delay(&edge, &mut caller.conn, struck, &delays, record).await {
             Released::Over | Released::Healed => {}
             Released::Left(left) => return Some(left_while_held(caller, record, left, Origin::Client)),
             Released::TooMany => return Some(Box::pin(too_many(caller, intake, record, None)).await),
+        }
+        // perhaps it has frozen meanwhile
+        if !struck.decision.freezes.is_empty()
+            && let Some(next) = Box::pin(gate::thaw(caller, intake, struck, record)).await
+        {
+            return Some(next);
         }
     }
     match std::mem::take(&mut struck.decision.action) {

@@ -5,6 +5,7 @@
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::forward::Answer;
+use super::frost;
 use super::h1::{self, Caller, Intake, Left, Next, is_reset};
 use super::reply::Mark;
 use super::route::Route;
@@ -35,6 +36,7 @@ pub(super) async fn deliver(
 ) -> Next {
     record.exchange.timed = !answer.streams;
     let mut body = Body::new(answer.framing);
+    frost::overtake(&caller.edge, struck, record);
     let reshaped = answer.returning != answer.framing;
     if reshaped || struck.as_ref().is_some_and(|struck| shape::is_needed(&struck.decision)) {
         return Box::pin(shape::deliver(caller, intake, record, upload, up, struck, answer, sent)).await;
@@ -65,7 +67,7 @@ pub(super) async fn deliver(
             let outcome = match caller.write_all(head).await {
                 Err(error) => Delivered::CallerGone(error),
                 Ok(()) if stream.ready == 0 && stream.body.is_done() => Delivered::Whole,
-                Ok(()) => stream.relay(caller, upload, &mut up).await,
+                Ok(()) => stream.relay(caller, upload, &mut up, struck, record).await,
             };
             record.exchange.bytes_down += stream.payload;
             outcome
@@ -118,10 +120,25 @@ struct Download<'b> {
 
 impl Download<'_> {
     /// Passes the rest of the body on as it comes.
-    async fn relay(&mut self, caller: &mut Caller, upload: &mut Upload, up: &mut Conn) -> Delivered {
+    async fn relay(
+        &mut self,
+        caller: &mut Caller,
+        upload: &mut Upload,
+        up: &mut Conn,
+        struck: &mut Option<Box<Struck>>,
+        record: &mut Record,
+    ) -> Delivered {
         let times = caller.edge.shared.config.timeout;
         let (silence, stall) = (times.idle.max(times.upstream), times.idle);
         loop {
+            if caller.edge.overtakes.get() {
+                frost::overtake(&caller.edge, struck, record);
+                if self.ready > 0
+                    && let Some(gone) = Box::pin(frost::before_piece(caller, up, struck, record)).await
+                {
+                    return gone;
+                }
+            }
             if let Some(left) = caller.left {
                 caller.note_left(left);
             }

@@ -7,10 +7,10 @@ use super::worker::Here;
 use crate::decision::Upstream;
 use crate::model;
 use crate::telemetry::{EdgeId, EdgeRecorder};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize};
+use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 /// What the workers share of an edge. Never changes but for the slot and the counts of limits.
@@ -28,6 +28,10 @@ pub struct EdgeShared {
     pub(super) in_flight: Arc<Permits>,
     /// Connections of callers.
     pub(super) connections: Arc<Permits>,
+    /// Connections of callers for which there is room: exact, for faults that bound them.
+    pub(super) open: AtomicU32,
+    /// Who counts them against a bound, one at a time.
+    pub(super) counting: Mutex<()>,
     /// Exchanges that faults hold.
     pub(super) held: AtomicU32,
     /// Workers whose listener is closed by a fault.
@@ -46,6 +50,8 @@ impl EdgeShared {
             epoch,
             in_flight: Permits::new(config.max_in_flight, workers),
             connections: Permits::new(connections, workers),
+            open: AtomicU32::new(0),
+            counting: Mutex::default(),
             held: AtomicU32::new(0),
             refusing: AtomicUsize::new(0),
             workers,
@@ -71,6 +77,8 @@ pub(super) struct EdgeHere {
     pub in_flight: Handful,
     pub connections: Handful,
     pub here: Rc<Here>,
+    /// What is under way may be overtaken by a freeze.
+    pub overtakes: Cell<bool>,
     routes: Routes,
     /// Where faults lead instead, for as long as something goes there.
     elsewhere: RefCell<Vec<Routes>>,
@@ -88,6 +96,7 @@ impl EdgeHere {
             routes: Routes::new(&shared.config.upstreams, worker),
             elsewhere: RefCell::default(),
             worker,
+            overtakes: Cell::new(false),
             in_flight: Handful::new(shared.in_flight.clone()),
             connections: Handful::new(shared.connections.clone()),
             recorder,

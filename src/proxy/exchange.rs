@@ -7,6 +7,7 @@ use super::reply::Mark;
 use super::slot::InForce;
 use crate::decision::{Decision, FaultRef};
 use crate::plan::Armed;
+use crate::plan::gates::Place;
 use crate::telemetry::{Ending, Exchange, Hit, Method, Origin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -97,6 +98,8 @@ impl Drop for Record {
 pub(super) struct Struck {
     /// What is to be done.
     pub decision: Decision,
+    /// Its places behind gates, given back with it.
+    pub places: Vec<Place>,
     in_force: Arc<InForce>,
     hit: Vec<bool>,
     /// How often each fault was switched when this was decided.
@@ -110,7 +113,7 @@ impl Struck {
         (count > 0).then(|| {
             let at = |by: &FaultRef| in_force.plan.fault(*by).map_or(0, |fault| fault.switched());
             let switched = decision.applied.iter().map(at).collect();
-            Box::new(Self { decision, in_force, hit: vec![false; count], switched })
+            Box::new(Self { decision, places: Vec::new(), in_force, hit: vec![false; count], switched })
         })
     }
 
@@ -136,6 +139,12 @@ impl Struck {
         let place = self.decision.applied.iter().position(|applied| *applied == by)?;
         let lease = Lease { by, fault: self.fault(by)?.clone(), switched: *self.switched.get(place)? };
         lease.is_on().then_some(lease)
+    }
+
+    /// A fault that decided, and how often it was switched then.
+    pub(super) fn as_decided(&self, by: FaultRef) -> Option<(Arc<Armed>, u64)> {
+        let place = self.decision.applied.iter().position(|applied| *applied == by)?;
+        Some((self.fault(by)?.clone(), *self.switched.get(place)?))
     }
 
     /// Somebody can see this fault: counted once an exchange, and written into its record.

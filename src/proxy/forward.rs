@@ -8,6 +8,7 @@ use super::answer::{answer, answer_client_error, swallow};
 use super::deliver::deliver;
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
+use super::frost::{self, Frost};
 use super::h1::{Caller, Intake, Left, Next};
 use super::meter::Throttle;
 use super::reply::Trouble;
@@ -70,6 +71,7 @@ async fn carry(
     // what of the body has come is checked before anybody is called
     let mut upload = Upload::new(intake.framing, intake.expect);
     upload.slow_down(struck.as_deref().and_then(|struck| Throttle::up(&edge, struck)));
+    upload.frost = Frost::of(&edge, struck.as_deref());
     if let Err(refused) = upload.begin(&mut caller.conn, &mut intake.out.0) {
         return answer_client_error(caller, intake, record, refused).await;
     }
@@ -84,6 +86,7 @@ async fn carry(
     };
     let received = receive(caller, intake, &mut upload, &mut up).await;
     upload.tell(struck.as_deref_mut(), record);
+    frost::stopped(&mut upload, &mut struck, record);
     let next = match received {
         Received::Final(answer) => {
             deliver(caller, intake, record, &mut upload, up, &mut struck, answer, sent).await
@@ -108,6 +111,7 @@ async fn carry(
     };
     upload.tell(struck.as_deref_mut(), record);
     record.exchange.bytes_up = upload.payload;
+    frost::stopped(&mut upload, &mut struck, record);
     next
 }
 
@@ -263,6 +267,9 @@ async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, 
                 if let Poll::Ready(side) = side {
                     return Poll::Ready(Err(Some(side)));
                 }
+            }
+            if upload.is_frozen() {
+                deadline.set(idle);
             }
             deadline.poll(cx).map(|()| Err(None))
         })

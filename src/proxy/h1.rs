@@ -273,8 +273,8 @@ impl Caller {
             None
         };
         let (route, came) = match struck.as_deref().map(|struck| &struck.decision) {
-            Some(Decision { action: Action::Reroute(_, upstreams), delays, .. }) => {
-                (edge.elsewhere(upstreams), (!delays.is_empty()).then(|| bytes[..head.len].into()))
+            Some(decision @ Decision { action: Action::Reroute(_, upstreams), .. }) => {
+                (edge.elsewhere(upstreams), decision.waits().then(|| bytes[..head.len].into()))
             }
             _ => (edge.next_route(), None),
         };

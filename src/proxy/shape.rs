@@ -7,6 +7,7 @@ use super::act::{self, Released};
 use super::deliver::{self, Delivered, conclude};
 use super::exchange::{Record, Struck};
 use super::forward::Answer;
+use super::frost;
 use super::h1::{Caller, Intake, Left, Next};
 use super::mangle::{Line, Mangled};
 use super::pass::{more, write_while};
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 
 /// Whether an answer has to come through here.
 pub(super) fn is_needed(decision: &Decision) -> bool {
-    !decision.after.is_clean() || !decision.down.is_clean()
+    !decision.after.is_clean() || !decision.down.is_clean() || !decision.freezes.is_empty()
 }
 
 /// Passes an answer on, piece by piece. Its head is in `intake.out`.
@@ -41,6 +42,9 @@ pub(super) async fn deliver(
     if let Some(struck) = struck.as_deref_mut() {
         record.exchange.upstream_took = Some(sent.elapsed());
         if let Some(next) = after(caller, intake, record, upload, struck).await {
+            return next;
+        }
+        if let Some(next) = frost::before_head(caller, struck, record).await {
             return next;
         }
         let edge = caller.edge.clone();
@@ -173,6 +177,9 @@ async fn body(
     let mut body = Body::new(answer.framing);
     loop {
         while !up.bytes().is_empty() && !body.is_done() {
+            if let Some(outcome) = frost::before_piece(caller, up, struck, record).await {
+                return outcome;
+            }
             let Ok(step) = body.next(up.bytes()) else { return Delivered::Malformed };
             let mut send = if unchunk { step.data.clone() } else { 0..step.consumed };
             let mut cut = None;

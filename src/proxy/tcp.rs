@@ -4,6 +4,7 @@ use super::act::{self, Released};
 use super::deliver::cut_to_next;
 use super::edge::EdgeHere;
 use super::exchange::Record;
+use super::gate::{self, Stopped};
 use super::h1::{self, Left, Next};
 use super::tunnel::{self, Asker};
 use crate::decision::{Action, Cut, Then};
@@ -52,9 +53,20 @@ async fn carry(edge: &Rc<EdgeHere>, conn: &mut Conn, peer: IpAddr, number: u64, 
     let mut struck = if in_force.plan.asks(Stage::Exchange) { asker.ask(edge, &in_force, &[]) } else { None };
     let mut elsewhere = None;
     if let Some(struck) = struck.as_deref_mut() {
+        let mut released = match gate::pass(edge, conn, struck, record).await {
+            Ok(()) => Released::Over,
+            Err(Stopped::Full(then)) => {
+                record.outcome(Origin::Injected, Ending::Unanswered);
+                return cut_to_next(match then {
+                    Then::Cut(cut) => cut,
+                    Then::Status(_) => Cut::Close,
+                });
+            }
+            Err(Stopped::Left(left)) => Released::Left(left),
+            Err(Stopped::Limited(_) | Stopped::TooMany) => Released::TooMany,
+        };
         let delays = std::mem::take(&mut struck.decision.delays);
-        let mut released = Released::Over;
-        if !delays.is_empty() {
+        if !delays.is_empty() && released == Released::Over {
             released = act::delay(edge, conn, struck, &delays, record).await;
         }
         let mut origin = Origin::Client;

@@ -7,6 +7,8 @@ use super::act::{self, Released};
 use super::deliver::{add_mark, cut_to_next};
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
+use super::frost;
+use super::gate;
 use super::h1::{self, Caller, Intake, Left, Next};
 use super::shape::{Shaper, cut_action};
 use super::slot::InForce;
@@ -163,8 +165,22 @@ pub(super) async fn relay(
         if let Some(next) = seize(edge, caller, &mut grips, record).await {
             break (next, false);
         }
+        let struck = grips.iter_mut().map(|grip| &mut *grip.struck);
+        let frozen = match frost::freeze_tunnel(edge, [caller, &up], &current, struck, record).await {
+            Ok(frozen) => frozen,
+            Err(()) => {
+                record.caller_left();
+                socket::reset(up.into_parts().0);
+                record.exchange.bytes_up = upward.bytes;
+                record.exchange.bytes_down = downward.bytes;
+                return (Next::Reset(ConnectionOutcome::Reset), false);
+            }
+        };
         deadline.set(silence);
-        let cut_at = grips.iter().filter_map(|grip| grip.down.0.cut_at(&grip.struck)).min();
+        let cut_at = grips.iter().flat_map(|grip| {
+            [grip.down.0.cut_at(&grip.struck), frost::next(edge, &grip.struck)].into_iter().flatten()
+        });
+        let cut_at = cut_at.min();
         let mut cut_now = pin!(async {
             match cut_at {
                 Some(at) => timer::sleep_until(at).await,
@@ -180,6 +196,9 @@ pub(super) async fn relay(
             }
             if retired.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Event::Retired);
+            }
+            if frozen {
+                return Poll::Ready(Event::Thawed);
             }
             // in turn, so that a busy direction does not starve the other
             for _ in 0..2 {
@@ -231,6 +250,7 @@ pub(super) async fn relay(
                 record.outcome(Origin::Injected, Ending::Incomplete);
                 break (cut_to_next(cut), false);
             }
+            Event::Thawed => {}
             Event::CutTime => {
                 let cut = grips.iter_mut().find_map(|grip| grip.down.0.cut_in_time(&mut grip.struck, record));
                 if let Some(cut) = cut {
@@ -241,8 +261,10 @@ pub(super) async fn relay(
             Event::Retired => {
                 current = edge.shared.slot.get();
                 grips.retain(|grip| !grip.struck.is_over());
-                let struck = asker.ask(edge, &current, &known);
-                grips.extend(struck.filter(|struck| acts_on_tunnels(&struck.decision)).map(Grip::new));
+                let mut struck = asker.ask(edge, &current, &known);
+                let counts = struck.as_mut().is_some_and(|struck| gate::count_in(edge, struck));
+                let acting = struck.filter(|struck| counts || acts_on_tunnels(&struck.decision));
+                grips.extend(acting.map(Grip::new));
                 known = current.plan.faults().to_vec();
             }
             Event::Silent => {
@@ -272,7 +294,8 @@ fn acts_on_tunnels(decision: &Decision) -> bool {
         Some(bytes) => bytes.acts_on_streams() || !shape.is_plain(),
         None => !shape.is_clean(),
     };
-    acts(&decision.up)
+    !decision.freezes.is_empty()
+        || acts(&decision.up)
         || acts(&decision.down)
         || !matches!(decision.action, Action::Forward | Action::Reroute(..))
 }
@@ -281,6 +304,8 @@ enum Event {
     Up(Moved),
     Down(Moved),
     CutTime,
+    /// It was frozen: it is looked again whether it still is.
+    Thawed,
     Retired,
     Silent,
 }

@@ -3,6 +3,7 @@
 //! Invariants: what is sent was checked before; a caller that leaves is seen as long as anything is read from it.
 
 use super::exchange::{Record, Struck};
+use super::frost::Frost;
 use super::h1::{Caller, Left, PIPELINED};
 use super::meter::Throttle;
 use crate::http1::connection::{Conn, LARGE, SMALL};
@@ -26,6 +27,9 @@ pub(super) struct Upload {
     pub payload: u64,
     /// What bounds its rate.
     throttle: Option<Box<Throttle>>,
+    /// What may freeze it.
+    pub frost: Option<Box<Frost>>,
+    frozen: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +58,7 @@ impl Upload {
             (false, true) => UploadState::Expecting,
             (false, false) => UploadState::Sending,
         };
-        Self { body, ready: 0, state, payload: 0, throttle: None }
+        Self { body, ready: 0, state, payload: 0, throttle: None, frost: None, frozen: false }
     }
 
     /// From here on it goes no faster.
@@ -110,6 +114,11 @@ impl Upload {
         }
     }
 
+    /// It stays where it is for now.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
     /// Sends what comes, and watches for a caller that leaves. Pending as long as nothing is amiss.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, conn: &mut Conn, up: &mut Conn) -> Poll<Side> {
         loop {
@@ -135,6 +144,13 @@ impl Upload {
                     }
                     Err(_) => Poll::Ready(Side::Left(Left::Reset)),
                 };
+            }
+            if let Some(frost) = &mut self.frost {
+                let thawed = frost.poll(cx, conn);
+                self.frozen = thawed.is_pending();
+                if ready!(thawed).is_err() {
+                    return Poll::Ready(Side::Left(Left::Reset));
+                }
             }
             if self.ready > 0 {
                 let mut piece = self.ready;

@@ -5,13 +5,13 @@
 
 use super::edge::{EdgeHere, EdgeShared};
 use super::exchange::{Record, Struck};
+use super::room::{self, Counted};
 use super::{act, h1, route, tcp};
 use crate::decision::{Action, Cut, Protocol};
 use crate::http1::connection::Conn;
 use crate::net::listen::Address;
 use crate::net::{socket, timer};
 use crate::plan::Stage;
-use crate::proxy::subject;
 use crate::telemetry::{ConnectionOutcome, Ending, Method, Origin, Recorder, Telemetry};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -246,6 +246,7 @@ async fn accepting(
 ) {
     loop {
         let in_force = edge.shared.slot.get();
+        edge.overtakes.set(in_force.plan.overtakes());
         let refusing = in_force.plan.refuses();
         let listening = listener.borrow().is_some();
         match (refusing, listening) {
@@ -329,7 +330,7 @@ fn take(edge: &Rc<EdgeHere>, stream: TcpStream, peer: SocketAddr) {
     let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed) + 1;
     let open = Open::new(edge.clone());
     tokio::task::spawn_local(async move {
-        let outcome = serve(open.edge.clone(), stream, peer, number).await;
+        let outcome = serve(&open, stream, peer, number).await;
         open.outcome.set(outcome);
     });
 }
@@ -337,13 +338,14 @@ fn take(edge: &Rc<EdgeHere>, stream: TcpStream, peer: SocketAddr) {
 /// A connection that counts as open until it is dropped.
 struct Open {
     edge: Rc<EdgeHere>,
+    counted: Counted,
     outcome: Cell<ConnectionOutcome>,
 }
 
 impl Open {
     fn new(edge: Rc<EdgeHere>) -> Self {
         edge.here.open.set(edge.here.open.get() + 1);
-        Self { edge, outcome: Cell::new(ConnectionOutcome::Error) }
+        Self { counted: Counted::new(edge.clone()), edge, outcome: Cell::new(ConnectionOutcome::Error) }
     }
 }
 
@@ -355,20 +357,20 @@ impl Drop for Open {
     }
 }
 
-async fn serve(edge: Rc<EdgeHere>, stream: TcpStream, peer: SocketAddr, number: u64) -> ConnectionOutcome {
-    let protocol = edge.shared.config.protocol;
+async fn serve(open: &Open, mut stream: TcpStream, peer: SocketAddr, number: u64) -> ConnectionOutcome {
+    let edge = open.edge.clone();
     let peer = peer.ip().to_canonical();
-    if protocol == Protocol::Tcp {
+    if edge.shared.slot.load().plan.asks(Stage::Accept) {
+        match Box::pin(room::arrive(&edge, &open.counted, stream, peer, number)).await {
+            Ok((taken, None)) => stream = taken,
+            Ok((taken, Some(struck))) => return Box::pin(at_accept(edge, taken, struck)).await,
+            Err(outcome) => return outcome,
+        }
+    }
+    open.counted.add();
+    if edge.shared.config.protocol == Protocol::Tcp {
         // on the heap: the connections of HTTP edges have no room for it
         return Box::pin(tcp::serve(edge, stream, peer, number)).await;
-    }
-    if edge.shared.slot.load().plan.asks(Stage::Accept) {
-        let in_force = edge.shared.slot.get();
-        let subject = subject::Connection { protocol, peer, connection: number };
-        let decision = in_force.plan.decide(&subject, edge.shared.epoch.elapsed(), Stage::Accept);
-        if let Some(struck) = Struck::new(decision, in_force) {
-            return Box::pin(at_accept(edge, stream, struck)).await;
-        }
     }
     h1::serve(edge, stream, peer, number).await
 }

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod dashboards;
+mod gates;
 mod incidents;
 mod live;
 mod parts;

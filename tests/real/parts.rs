@@ -125,6 +125,41 @@ impl Service {
         Self::start(address, folder, &mut command)
     }
 
+    /// PostgreSQL, empty, with a superuser `postgres` who needs no password. It refuses to run as root.
+    pub(crate) fn postgres() -> Self {
+        let (folder, address) = (tempfile::tempdir().unwrap(), free());
+        let data = folder.path().join("data");
+        let (at, port) = (data.to_str().unwrap(), address.port().to_string());
+        if nix::unistd::Uid::effective().is_root() {
+            let owned = Command::new("chown").arg("postgres").arg(folder.path()).status().unwrap();
+            assert!(owned.success());
+        }
+        let made =
+            as_postgres("initdb").args(["-D", at, "-U", "postgres", "-A", "trust", "-N"]).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let mut command = as_postgres("postgres");
+        command.args(["-D", at, "-p", &port, "-k", at, "-h", "127.0.0.1", "-c", "fsync=off"]);
+        let service = Self::start(address, folder, command.stderr(Stdio::null()));
+        wait("PostgreSQL to be ready", || service.psql(address, "select 1").ok());
+        service
+    }
+
+    /// What psql prints for a query at an address, or what it complains of.
+    pub(crate) fn psql(&self, at: SocketAddr, query: &str) -> Result<String, String> {
+        let output = psql(at, query).output().expect("psql: `./check tools` installs it");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// Redis, empty.
+    pub(crate) fn redis() -> Self {
+        let (folder, address) = (tempfile::tempdir().unwrap(), free());
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", ""]);
+        command.current_dir(folder.path());
+        Self::start(address, folder, &mut command)
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -133,6 +168,29 @@ impl Service {
     pub(crate) fn logged(&self) -> usize {
         fs::read_to_string(self.folder.path().join("access.log")).unwrap().lines().count()
     }
+}
+
+/// psql, asked for one query.
+pub(crate) fn psql(at: SocketAddr, query: &str) -> Command {
+    let mut command = Command::new("psql");
+    command.args(["-X", "-A", "-t", "-h", &at.ip().to_string(), "-p", &at.port().to_string()]);
+    command.args(["-U", "postgres", "-d", "postgres", "-c", query]);
+    command.env("PGCONNECT_TIMEOUT", "25").stdin(Stdio::null());
+    command
+}
+
+/// A program of PostgreSQL, as a user who may run it.
+fn as_postgres(program: &str) -> Command {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest =
+        versions.map(|version| version.path().join("bin").join(program)).filter(|path| path.exists()).max();
+    let program = newest.unwrap_or_else(|| program.into());
+    if !nix::unistd::Uid::effective().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("runuser");
+    command.args(["-u", "postgres", "--"]).arg(program).current_dir("/");
+    command
 }
 
 /// The lines of a stream, as they come.

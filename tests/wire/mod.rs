@@ -6,6 +6,7 @@ mod callers;
 mod counting;
 mod drain;
 mod faults;
+mod gates;
 mod limits;
 mod requests;
 mod reroute;

@@ -3,6 +3,7 @@
 use super::action::{DROP, HANG, HOW, HOW_LATER, LATENCY, REROUTE, RESPOND};
 use super::bytes::{BANDWIDTH, CHUNK, CORRUPT, ENDLESS, TRUNCATE};
 use super::deed::{ENV, HOOK, PROCESS};
+use super::gates::{CAPACITY, CONNECTIONS, FREEZE, LIMIT, SERIALIZE};
 use super::process::SINCE;
 use super::words::*;
 use super::{Kind, Shape, key};
@@ -10,8 +11,8 @@ use super::{Kind, Shape, key};
 /// A fault.
 pub(crate) static FAULT: Shape = Shape {
     name: "[[fault]]",
-    doc: "A named rule: where, who, when and what. At least one of `latency`, `hang`, `drop`, `respond`, `reroute`, \
-          `bandwidth`, `chunk`, `truncate`, `endless` and `corrupt` on an `edge`, or of `env`, `process` and `hook` on a `service`.",
+    doc: "A named rule: where, who, when and what. At least one action: those from `latency` to `connections` on an `edge`, \
+          or `env`, `process` and `hook` on a `service`.",
     keys: &[
         key(
             "name",
@@ -142,6 +143,36 @@ pub(crate) static FAULT: Shape = Shape {
         ),
         key("corrupt", Kind::Table(&CORRUPT), r#"{ bit_flips = 0.001 }"#, "What: the answer is wrong."),
         key(
+            "limit",
+            Kind::Table(&LIMIT),
+            r#"{ rate = "10/s", burst = 20 }"#,
+            "What: let so many through in a time. HTTP only.",
+        ),
+        key(
+            "freeze",
+            Kind::Table(&FREEZE),
+            r#"{ for = "700ms", every = "5s" }"#,
+            "What: nothing moves for a while, nothing is lost, and then all goes on at once.",
+        ),
+        key(
+            "capacity",
+            Kind::Table(&CAPACITY),
+            r#"{ max = 50, queue = 100, wait = "8s" }"#,
+            "What: let so many through at a time, and the others wait.",
+        ),
+        key(
+            "serialize",
+            Kind::Table(&SERIALIZE),
+            r#"{ key = "path", hold = "200ms" }"#,
+            "What: let one through at a time. HTTP only.",
+        ),
+        key(
+            "connections",
+            Kind::Table(&CONNECTIONS),
+            r#"{ max = 170, then = "postgres:53300" }"#,
+            "What: so many connections and no more. Decided when one is accepted: sees only the peer.",
+        ),
+        key(
             "env",
             Kind::Table(&ENV),
             r#"{ set = { PROVIDER_TIMEOUT_MS = "500" }, unset = ["FORCE_ENVIRONMENT"] }"#,
@@ -161,17 +192,7 @@ pub(crate) static FAULT: Shape = Shape {
         ),
     ],
     family: None,
-    later: &[
-        "limit",
-        "rewrite",
-        "duplicate",
-        "stale",
-        "freeze",
-        "capacity",
-        "serialize",
-        "connections",
-        "tls",
-    ],
+    later: &["rewrite", "duplicate", "stale", "tls"],
     instead: &[
         ("delay", "latency"),
         ("slow", "latency"),
