@@ -460,11 +460,13 @@ fn a_reload_knows_edges_and_what_is_skipped_and_leaves_services() {
     last("/a");
     let count = home.started().len();
     write(SERVICE, &(quiet("one") + &drift("${edge.web}/a")));
+    serving.signal(Signal::SIGHUP);
     serving.says("is in force: armed one\n");
     assert_eq!(home.started().len(), count, "what is the same goes on");
     assert!(!serving.said().contains("have changed"), "{}", serving.said());
 
     write(&SERVICE.replace("10ms", "20ms"), &(quiet("one") + &drift("${edge.web}/b")));
+    serving.signal(Signal::SIGHUP);
     last("/b");
     serving.says("these have changed: `api`: restart Brownout");
     let heal = || {
@@ -487,6 +489,7 @@ fn a_reload_knows_edges_and_what_is_skipped_and_leaves_services() {
     let serving = home.serve(&["--upstream", "http://127.0.0.1:9"]);
     serving.says("fault drift: skipped: ");
     write(SERVICE, &(quiet("two") + &drift("${edge.web}/b")));
+    serving.signal(Signal::SIGHUP);
     serving.says("is in force: armed two\n");
     let (code, said) = serving.end();
     assert_eq!((code, home.started().len()), (Some(0), count), "{said}");
