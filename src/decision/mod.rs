@@ -4,11 +4,15 @@
 //! fields stand in the order in which the data path carries them out. Faults write it, the data path reads it.
 //! Knows nothing of why it was decided, of I/O, or of clocks.
 
+mod content;
 mod dice;
 mod distribution;
 mod subject;
 mod upstream;
 
+pub use content::{
+    Age, Changes, Content, Copies, Fields, JsonEdit, JsonPath, JsonStep, KeyPart, NewPath, Older, TextEdit,
+};
 pub use dice::{Dice, Key};
 pub use distribution::{Distribution, Law};
 pub use subject::{Protocol, Subject};
@@ -24,6 +28,8 @@ pub struct Decision {
     pub delays: Vec<Delay>,
     /// What is done instead of, or with, the call to the upstream.
     pub action: Action,
+    /// What is done to what the request and its answer say; `None` (no allocation) for most faults.
+    pub content: Option<Box<Content>>,
     /// What is done once the upstream has answered.
     pub after: After,
     /// How bytes to the upstream are shaped.

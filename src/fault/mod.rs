@@ -4,16 +4,22 @@
 //! strikes, how often and when is not its business; neither are metrics.
 
 mod drop;
+mod duplicate;
 mod hang;
 mod latency;
 mod reroute;
 mod respond;
+mod rewrite;
+mod stale;
 
 pub use drop::{Drop, DropAt, How};
+pub use duplicate::Duplicate;
 pub use hang::{Hang, HangWhere};
 pub use latency::Latency;
 pub use reroute::Reroute;
 pub use respond::Respond;
+pub use rewrite::Rewrite;
+pub use stale::Stale;
 
 use crate::decision::{Decision, Dice, FaultRef, Protocol};
 use std::time::Duration;
@@ -66,6 +72,12 @@ pub enum Fault {
     Respond(Respond),
     /// Goes elsewhere.
     Reroute(Reroute),
+    /// Changes content.
+    Rewrite(Rewrite),
+    /// Answers with the past.
+    Stale(Stale),
+    /// Sends a request again.
+    Duplicate(Duplicate),
 }
 
 impl Fault {
@@ -78,6 +90,9 @@ impl Fault {
             Self::Drop(fault) => fault,
             Self::Respond(fault) => fault,
             Self::Reroute(fault) => fault,
+            Self::Rewrite(fault) => fault,
+            Self::Stale(fault) => fault,
+            Self::Duplicate(fault) => fault,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::around::Surroundings;
 use super::conform::missing;
+use super::content;
 use super::deed::{self, DEEDS};
 use super::law;
 use super::reader::Reader;
@@ -15,7 +16,8 @@ use crate::units::Span;
 use std::sync::Arc;
 
 /// The actions that this version has.
-pub(crate) const ACTIONS: [&str; 5] = ["latency", "hang", "drop", "respond", "reroute"];
+pub(crate) const ACTIONS: [&str; 8] =
+    ["latency", "hang", "drop", "respond", "reroute", "rewrite", "stale", "duplicate"];
 
 /// Reads one fault.
 pub(crate) fn read(table: &Reader<'_>, around: &Surroundings, problems: &mut Problems) -> Option<FaultRule> {
@@ -133,6 +135,9 @@ fn actions(
         ("drop", cut(table, problems).map(Fault::Drop)),
         ("respond", respond(table, problems).map(Fault::Respond)),
         ("reroute", reroute(table, problems).map(Fault::Reroute)),
+        ("rewrite", content::rewrite(table, problems).map(Fault::Rewrite)),
+        ("stale", content::stale(table, problems).map(Fault::Stale)),
+        ("duplicate", content::duplicate(table, problems).map(Fault::Duplicate)),
     ];
     let mut actions: Vec<_> = all.into_iter().filter_map(|(key, action)| Some((key, action?))).collect();
     actions.sort_by_key(|(key, _)| {

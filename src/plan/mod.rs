@@ -26,6 +26,7 @@ pub struct Plan {
     gates: Vec<Gate>,
     at_accept: bool,
     on_exchange: bool,
+    keeps_answers: bool,
     refuses: Option<FaultRef>,
 }
 
@@ -266,8 +267,11 @@ impl Plan {
         let on_exchange = faults
             .iter()
             .any(|fault| !fault.rule.at_accept && fault.rule.actions.iter().any(|action| !action.refuses()));
+        let keeps =
+            |fault: &Arc<Armed>| fault.rule.actions.iter().any(|action| matches!(action, Fault::Stale(_)));
+        let keeps_answers = faults.iter().any(keeps);
         let gates = faults.iter().map(|fault| Gate::new(fault.rule.matcher.path_prefix())).collect();
-        Self { faults, gates, at_accept, on_exchange, refuses }
+        Self { faults, gates, at_accept, on_exchange, keeps_answers, refuses }
     }
 
     /// The faults.
@@ -286,6 +290,12 @@ impl Plan {
     #[must_use]
     pub fn refuses(&self) -> Option<FaultRef> {
         self.refuses
+    }
+
+    /// Whether answers must be kept, so that a fault has some to give.
+    #[must_use]
+    pub fn keeps_answers(&self) -> bool {
+        self.keeps_answers
     }
 
     /// Whether anything can come of asking at this stage.

@@ -3,6 +3,7 @@
 use super::permits::{Handful, Permits};
 use super::route::{Route, Routes};
 use super::slot::Slot;
+use super::store::Store;
 use super::worker::Here;
 use crate::decision::Upstream;
 use crate::model;
@@ -28,6 +29,8 @@ pub struct EdgeShared {
     pub(super) in_flight: Arc<Permits>,
     /// Connections of callers.
     pub(super) connections: Arc<Permits>,
+    /// Answers that are kept, where the edge keeps any.
+    pub(super) store: Option<Store>,
     /// Exchanges that faults hold.
     pub(super) held: AtomicU32,
     /// Workers whose listener is closed by a fault.
@@ -46,6 +49,7 @@ impl EdgeShared {
             epoch,
             in_flight: Permits::new(config.max_in_flight, workers),
             connections: Permits::new(connections, workers),
+            store: config.record.map(Store::new),
             held: AtomicU32::new(0),
             refusing: AtomicUsize::new(0),
             workers,

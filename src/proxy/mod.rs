@@ -6,21 +6,29 @@
 
 mod act;
 mod answer;
+mod coding;
+mod copies;
 mod deliver;
 pub mod edge;
 mod exchange;
+mod fields;
 mod forward;
 mod h1;
+mod lie;
 mod permits;
 pub mod probe;
 mod reply;
 mod route;
 mod shape;
 pub mod slot;
+mod splice;
+mod store;
 mod subject;
 mod tcp;
+mod tee;
 mod tunnel;
 mod upload;
+mod whole;
 pub mod worker;
 
 pub use edge::EdgeShared;

@@ -48,6 +48,11 @@ impl Route {
         })
     }
 
+    /// The path below which it lives; empty for most.
+    pub(super) fn base(&self) -> &str {
+        &self.upstream.base
+    }
+
     /// The connection that was used last, if one is alive.
     pub(super) fn take(&self) -> Option<Conn> {
         let mut idle = self.idle.borrow_mut();

@@ -166,6 +166,7 @@ impl Collector {
                 origin: exchange.origin,
                 ending: exchange.ending,
                 hits: exchange.hits.clone(),
+                lies: exchange.lies.clone(),
             });
         self.struck.told += u64::from(told);
         self.struck.untold += u64::from(!told);

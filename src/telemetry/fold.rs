@@ -142,6 +142,7 @@ mod tests {
                 asked: Duration::ZERO,
                 waited: Duration::ZERO,
                 hits: Vec::new(),
+        lies: Vec::new(),
             }
         }
     }

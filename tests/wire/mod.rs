@@ -2,6 +2,7 @@
 
 mod bodies;
 mod callers;
+mod content;
 mod counting;
 mod drain;
 mod faults;

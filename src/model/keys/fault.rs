@@ -1,6 +1,7 @@
 //! `[[fault]]`: where, who, when and what.
 
 use super::action::{DROP, HANG, HOW, HOW_LATER, LATENCY, REROUTE, RESPOND};
+use super::content::{DUPLICATE, REWRITE, STALE};
 use super::deed::{ENV, HOOK, PROCESS};
 use super::process::SINCE;
 use super::words::*;
@@ -9,8 +10,8 @@ use super::{Kind, Shape, key};
 /// A fault.
 pub(crate) static FAULT: Shape = Shape {
     name: "[[fault]]",
-    doc: "A named rule: where, who, when and what. At least one of `latency`, `hang`, `drop`, `respond` and `reroute` on \
-          an `edge`, or of `env`, `process` and `hook` on a `service`.",
+    doc: "A named rule: where, who, when and what. At least one of `latency`, `hang`, `drop`, `respond`, `reroute`, `rewrite`, `stale` and \
+          `duplicate` on an `edge`, or of `env`, `process` and `hook` on a `service`.",
     keys: &[
         key(
             "name",
@@ -116,6 +117,24 @@ pub(crate) static FAULT: Shape = Shape {
             "What: go to another upstream, such as the old version or the instance that has drifted.",
         ),
         key(
+            "rewrite",
+            Kind::Table(&REWRITE),
+            r#"{ response = { json = { "$.price" = { scale = 0.1 } } } }"#,
+            "What: change the request or the answer, so that it still looks well-formed.",
+        ),
+        key(
+            "stale",
+            Kind::Table(&STALE),
+            r#"{ age = "10m" }"#,
+            "What: give an older answer that the upstream really gave, or one that another caller got.",
+        ),
+        key(
+            "duplicate",
+            Kind::Table(&DUPLICATE),
+            r#"{ times = 1 }"#,
+            "What: send the same request more than once.",
+        ),
+        key(
             "env",
             Kind::Table(&ENV),
             r#"{ set = { PROVIDER_TIMEOUT_MS = "500" }, unset = ["FORCE_ENVIRONMENT"] }"#,
@@ -142,9 +161,6 @@ pub(crate) static FAULT: Shape = Shape {
         "truncate",
         "endless",
         "corrupt",
-        "rewrite",
-        "duplicate",
-        "stale",
         "freeze",
         "capacity",
         "serialize",

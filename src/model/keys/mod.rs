@@ -4,6 +4,7 @@
 //! no rule that looks at more than one key.
 
 mod action;
+mod content;
 mod deed;
 mod experiment;
 mod fault;
@@ -13,6 +14,7 @@ mod process;
 mod service;
 mod words;
 
+pub(crate) use content::JSON_CHANGE;
 pub(crate) use experiment::EXPERIMENT;
 pub(crate) use fault::FAULT;
 pub(crate) use judge::quantile;
