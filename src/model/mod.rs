@@ -479,6 +479,8 @@ pub enum Metric {
     Rate,
     /// The most at once.
     InFlight,
+    /// Answers to copies of requests that were not the answers to the requests themselves.
+    DuplicatesDiffer,
 }
 
 impl Metric {
@@ -497,6 +499,7 @@ impl Metric {
             }
             Self::Rate => "rate".into(),
             Self::InFlight => "in_flight".into(),
+            Self::DuplicatesDiffer => "duplicates_differ".into(),
         }
     }
 }

@@ -3,10 +3,12 @@
 //! [`Plan::decide`] is pure but for the ordinals it counts: no I/O, no clock, no global chance. The same seed, faults and order
 //! of requests give the same decisions, whatever the number of threads. Knows nothing of tokio, hyper or TOML.
 
+mod asked;
 mod matcher;
 mod tally;
 pub mod timeline;
 
+pub use asked::ENVOY;
 pub use tally::{Tally, Totals};
 
 use crate::decision::{Decision, Dice, FaultRef, Key, Protocol, Subject};
@@ -28,6 +30,8 @@ pub struct Plan {
     on_exchange: bool,
     keeps_answers: bool,
     refuses: Option<FaultRef>,
+    /// What requests may ask for themselves.
+    asked: Option<Box<asked::Asked>>,
 }
 
 /// The beginning of the path that a fault wants.
@@ -271,7 +275,7 @@ impl Plan {
             |fault: &Arc<Armed>| fault.rule.actions.iter().any(|action| matches!(action, Fault::Stale(_)));
         let keeps_answers = faults.iter().any(keeps);
         let gates = faults.iter().map(|fault| Gate::new(fault.rule.matcher.path_prefix())).collect();
-        Self { faults, gates, at_accept, on_exchange, keeps_answers, refuses }
+        Self { faults, gates, at_accept, on_exchange, keeps_answers, refuses, asked: None }
     }
 
     /// The faults.
@@ -283,7 +287,9 @@ impl Plan {
     /// The fault that a decision names.
     #[must_use]
     pub fn fault(&self, by: FaultRef) -> Option<&Arc<Armed>> {
-        self.faults.get(usize::from(by.0))
+        let place = usize::from(by.0);
+        let asked = || self.asked.as_ref()?.ready.get(place.checked_sub(self.faults.len())?);
+        self.faults.get(place).or_else(asked)
     }
 
     /// The fault that closes the listener, if there is one.
@@ -303,17 +309,11 @@ impl Plan {
     pub fn asks(&self, stage: Stage) -> bool {
         match stage {
             Stage::Accept => self.at_accept,
-            Stage::Exchange => self.on_exchange || self.at_accept,
+            Stage::Exchange => self.on_exchange || self.at_accept || self.asked.is_some(),
         }
     }
 
-    /// What is done to this exchange. `now` is on the clock by which faults were armed.
-    #[must_use]
-    pub fn decide(&self, subject: &dyn Subject, now: Duration, stage: Stage) -> Decision {
-        self.decide_for(subject, now, stage, |_| true)
-    }
-
-    /// The same, asking only some of the faults: those that an open connection has not been asked about before.
+    /// As [`decide`](Self::decide), asking only some of the faults: those that an open connection has not been asked about before.
     #[must_use]
     pub fn decide_for(
         &self,

@@ -135,6 +135,19 @@ impl Head {
     }
 }
 
+/// Takes out the fields by which a request asks for faults; `baggage` travels on.
+pub(super) fn strip_control(out: &mut Vec<u8>) {
+    let Some(mut head) = Head::read(out) else { return };
+    let before = head.fields.len();
+    head.fields.retain(|(name, _)| {
+        let name = name.to_ascii_lowercase();
+        name != "x-brownout-fault" && !name.starts_with("x-envoy-fault-")
+    });
+    if head.fields.len() < before {
+        head.write(out);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

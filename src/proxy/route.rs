@@ -130,6 +130,9 @@ impl Route {
             without: probe.then_some(super::probe::HEADER),
         };
         http1::write_request(head, &how, out);
+        if edge.header_control {
+            super::fields::strip_control(out);
+        }
         let base = &self.upstream.base;
         if !base.is_empty() && head.target != "*" {
             let place = head.method.len() + 1;

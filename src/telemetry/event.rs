@@ -425,6 +425,7 @@ mod tests {
                 connections: n[6],
                 abandoned: n[7],
                 zombie: n[8],
+                duplicates_differ: n[8] / 2,
                 bytes_up: n[9],
                 bytes_down: n[10],
                 by_status: maps.0,

@@ -473,3 +473,70 @@ fn copies_end_with_their_fault_and_never_hold_a_caller_for_ever() {
     proxy.wait_quiet();
     assert!(upstream.connections() <= 2, "{}", upstream.connections());
 }
+
+const CONTROLLED: &str = "header_control = true\n[[fault]]\nname = \"down\"\nedge = \"edge\"\npercent = 0\narmed = false\n\
+                          respond = 503\n[[expect]]\nedge = \"edge\"\nphase = \"recovery\"\nsuccess_rate = \">= 1%\"";
+
+fn controlled(upstream: &Upstream) -> Proxy {
+    let proxy = before(upstream.at).with(CONTROLLED).start();
+    proxy.control.know(&proxy.file("", "").faults);
+    proxy
+}
+
+#[test]
+fn a_request_asks_for_a_fault_itself() {
+    let upstream = Upstream::echoing();
+    let proxy = controlled(&upstream);
+    let mut client = proxy.connect();
+    let mut get = |fields: &str| client.send(format!("GET /a HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).answer();
+    assert_eq!(get("").status, 200);
+    for fields in ["X-Brownout-Fault: down\r\n", "baggage: a=b, brownout=down;c\r\n"] {
+        let got = get(fields);
+        assert_eq!((got.status, got.field("x-brownout-fault")), (503, Some("down")));
+    }
+    assert_eq!(proxy.hits("down"), 2);
+    // unknown here: counted, taken out, and nothing else; baggage travels on
+    let got = get("X-Brownout-Fault: other\r\nbaggage: brownout=elsewhere\r\n");
+    let seen = got.text().to_ascii_lowercase();
+    assert!(!seen.contains("x-brownout-fault") && seen.contains("baggage: brownout=elsewhere"), "{seen}");
+    assert_eq!(proxy.metric("brownout_unknown_faults_total", &["edge=\"edge\""]), 1.0);
+    // as Envoy is asked
+    let abort = "x-envoy-fault-abort-request: 418\r\n";
+    let got = get(abort);
+    assert_eq!((got.status, got.field("x-brownout-fault")), (418, Some("x-envoy-fault")));
+    let got = get(&format!("{abort}x-envoy-fault-abort-request-percentage: 0\r\n"));
+    assert!(got.status == 200 && !got.text().contains("x-envoy"), "{}", got.text());
+    let began = tokio::time::Instant::now();
+    assert_eq!(get("x-envoy-fault-delay-request: 50\r\n").status, 200);
+    assert!(began.elapsed() >= std::time::Duration::from_millis(50));
+    assert_eq!(get(&format!("{abort}x-envoy-fault-delay-request: 1\r\n")).status, 418);
+    for nonsense in ["-1", "x", "1e999", "99", "700"] {
+        assert_eq!(get(&format!("x-envoy-fault-abort-request: {nonsense}\r\n")).status, 200, "{nonsense}");
+    }
+}
+
+#[test]
+fn nobody_asks_for_anything_while_it_is_halted_or_where_it_is_off() {
+    let upstream = Upstream::echoing();
+    let proxy = controlled(&upstream);
+    let asking = "GET /a HTTP/1.1\r\nHost: a\r\nx-brownout-fault: down\r\n\r\n";
+    let delayed = "GET /a HTTP/1.1\r\nHost: a\r\nx-envoy-fault-delay-request: 60000\r\n\r\n";
+    let mut client = proxy.connect();
+    client.send(delayed);
+    proxy.wait_held(1);
+    // arming another one lets nobody go, and it can be asked for at once
+    proxy.arm("by hand", "percent = 0\nrespond = 418");
+    assert_eq!(proxy.held(), 1);
+    assert_eq!(proxy.connect().send(asking.replace("down", "by hand")).answer().status, 418);
+    proxy.control.halt();
+    assert_eq!(client.answer().status, 200);
+    for request in [asking, &delayed] {
+        assert_eq!(client.send(request).answer().status, 200);
+    }
+    proxy.control.lift();
+    assert_eq!(client.send(asking).answer().status, 503);
+    let proxy = before(upstream.at).start();
+    proxy.arm("down", "percent = 0\nrespond = 503");
+    let got = proxy.connect().send(asking).answer();
+    assert!(got.status == 200 && got.text().contains("x-brownout-fault: down"), "{}", got.text());
+}
