@@ -169,7 +169,7 @@ impl Job {
             }
             let mut placed = self.edge.in_flight.take();
             // a caller that waits for its copies has a place itself: if there is no other, there will be none
-            while !placed && !(self.wish.last && under_way.is_empty()) {
+            while !(placed || self.wish.last && under_way.is_empty()) {
                 if under_way.is_empty() {
                     timer::sleep_until(Instant::now() + timer::TICK).await;
                 } else if let Some(answer) = under_way.join_next().await {

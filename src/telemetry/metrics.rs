@@ -169,7 +169,8 @@ fn edges(page: &mut Page, edges: &[EdgeEntry]) {
         let values = edges.iter().map(|edge| (vec![("edge", edge.labels.name.as_str())], value(edge)));
         page.gauge(metric.name, metric.help, values);
     }
-    let kept: [(&str, &str, fn(&Shard) -> &AtomicI64); 2] = [
+    type Kept = (&'static str, &'static str, fn(&Shard) -> &AtomicI64);
+    let kept: [Kept; 2] = [
         ("brownout_store_bytes", "Bytes of answers that are kept for `stale`.", |shard| &shard.stored_bytes),
         ("brownout_store_entries", "Answers that are kept for `stale`.", |shard| &shard.stored_entries),
     ];

@@ -530,7 +530,7 @@ fn nobody_asks_for_anything_while_it_is_halted_or_where_it_is_off() {
     assert_eq!(proxy.connect().send(asking.replace("down", "by hand")).answer().status, 418);
     proxy.control.halt();
     assert_eq!(client.answer().status, 200);
-    for request in [asking, &delayed] {
+    for request in [asking, delayed] {
         assert_eq!(client.send(request).answer().status, 200);
     }
     proxy.control.lift();
