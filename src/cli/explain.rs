@@ -171,6 +171,16 @@ fn words(plan: &Plan, decision: &Decision) -> Vec<String> {
         Action::Cut(by, cut) => does.push(format!("{}: cuts ({cut:?})", name(*by)).to_lowercase()),
         Action::Blackhole(by) => does.push(format!("{}: swallows it", name(*by))),
     }
+    if let Some(content) = decision.content.as_deref() {
+        does.extend(content.request.iter().map(|(by, _)| format!("{}: rewrites the request", name(*by))));
+        if let Some((by, copies)) = content.copies {
+            does.push(format!("{}: sends it {} times more", name(by), copies.times));
+        }
+        if let Some((by, _)) = content.older {
+            does.push(format!("{}: gives an older answer, if one is known", name(by)));
+        }
+        does.extend(content.response.iter().map(|(by, _)| format!("{}: rewrites the answer", name(*by))));
+    }
     for delay in &decision.after.delays {
         does.push(format!("{}: holds the answer back for {}", name(delay.by), span(delay.time)));
     }

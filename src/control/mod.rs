@@ -3,6 +3,7 @@
 //! Run, command line, admin API and signals all call the same [`Control`]. It also keeps the clock of every armed fault:
 //! its schedule, its time to live, and the end of its phase.
 
+mod asked;
 mod clock;
 mod deeds;
 mod descriptors;
@@ -55,6 +56,8 @@ struct State {
     /// Ended by their time or by a guardrail: armed again only if the file says something else of them.
     ended: HashSet<Name>,
     services: deeds::Services,
+    /// What requests may ask for.
+    ready: Vec<asked::Ready>,
     halted: bool,
     halt_file: Option<PathBuf>,
     stopped: bool,
@@ -174,6 +177,7 @@ impl Control {
             state.totals.entry(rule.name.clone()).or_default();
             self.telemetry.fault_active(&rule.name, false);
         }
+        self.stand_ready(&mut state, |_| true);
     }
 
     /// Arms a fault: it is in force from now, or as its schedule says, and heals by itself after `life` (real time; `None`:
@@ -243,6 +247,7 @@ impl Control {
             on: false,
             rule,
         });
+        self.stand_ready(state, |_| false);
         Ok(())
     }
 
@@ -289,6 +294,7 @@ impl Control {
             let _ = std::fs::remove_file(file);
         }
         state.halted = false;
+        self.stand_ready(&mut state, |_| false);
     }
 
     /// A file that halts everything as long as it is there; lifting takes it away.
@@ -314,6 +320,7 @@ impl Control {
     fn remove(&self, state: &mut State, why: &'static str, which: impl Fn(&Entry) -> bool) {
         let gone = take_out(state, which);
         state.undo_deeds(&gone);
+        let names: HashSet<Name> = gone.iter().map(|entry| entry.rule.name.clone()).collect();
         let mut touched = HashSet::new();
         let mut healed = Vec::new();
         for entry in gone {
@@ -333,6 +340,7 @@ impl Control {
                 _ => {}
             }
         }
+        self.stand_ready(state, |name| names.contains(name));
         publish(state, &touched);
         for compiled in healed {
             self.tell_healed(&compiled, why);

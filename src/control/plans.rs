@@ -18,7 +18,9 @@ pub(super) fn publish(state: &State, touched: &HashSet<Name>) {
     let all = state.edges.iter().map(|(edge, _)| edge.clone()).chain(replaced);
     for edge in all.filter(|edge| touched.contains(&edge.config.name)) {
         let on = entries.iter().filter(|entry| entry.edges.contains(&edge.config.name));
-        edge.slot.publish(Plan::new(on.filter_map(|entry| entry.live.clone()).collect()));
+        let plan = Plan::new(on.filter_map(|entry| entry.live.clone()).collect());
+        let ready = state.ready.iter().filter(|ready| ready.edge == edge.config.name);
+        edge.slot.publish(plan.with_asked(ready.map(|ready| ready.fault.clone()).collect()));
     }
 }
 

@@ -114,6 +114,7 @@ impl Control {
         // the new ones take the place of the old ones in one step; then who was held by those is let go
         self.refresh(&mut state);
         gone.iter().filter_map(|entry| entry.live.as_ref()).for_each(|live| live.heal());
+        self.stand_ready(&mut state, |_| true);
         publish(&state, &all);
         self.changed.notify_all();
         Ok(done)

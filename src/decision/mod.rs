@@ -5,6 +5,7 @@
 //! Knows nothing of why it was decided, of I/O, or of clocks.
 
 mod bytes;
+mod content;
 mod dice;
 mod distribution;
 mod gate;
@@ -13,6 +14,9 @@ mod subject;
 mod upstream;
 
 pub use bytes::{Bytes, End, Flips, Length, Pieces};
+pub use content::{
+    Age, Changes, Content, Copies, Fields, JsonEdit, JsonPath, JsonStep, KeyPart, NewPath, Older, TextEdit,
+};
 pub use dice::{Dice, Key};
 pub use distribution::{Distribution, Law};
 pub use gate::{Capacity, Freeze, Full, Gate, Lets, Rate, Room};
@@ -36,6 +40,8 @@ pub struct Decision {
     pub delays: Vec<Delay>,
     /// What is done instead of, or with, the call to the upstream.
     pub action: Action,
+    /// What is done to what the request and its answer say; `None` (no allocation) for most faults.
+    pub content: Option<Box<Content>>,
     /// What is done once the upstream has answered.
     pub after: After,
     /// How bytes to the upstream are shaped.

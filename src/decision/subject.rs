@@ -42,4 +42,6 @@ pub trait Subject {
     fn caller(&self) -> Option<&[u8]>;
     /// The value of the edge's `identity` header.
     fn identity(&self) -> Option<&[u8]>;
+    /// It asked for a fault that is not known.
+    fn asked_in_vain(&self) {}
 }

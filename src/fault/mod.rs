@@ -9,6 +9,7 @@ mod chunk;
 mod connections;
 mod corrupt;
 mod drop;
+mod duplicate;
 mod endless;
 mod freeze;
 mod hang;
@@ -16,7 +17,9 @@ mod latency;
 mod limit;
 mod reroute;
 mod respond;
+mod rewrite;
 mod serialize;
+mod stale;
 mod truncate;
 
 pub use bandwidth::Bandwidth;
@@ -25,6 +28,7 @@ pub use chunk::Chunk;
 pub use connections::Connections;
 pub use corrupt::{BadFrame, Corrupt};
 pub use drop::{Drop, DropAt, How};
+pub use duplicate::Duplicate;
 pub use endless::Endless;
 pub use freeze::Freeze;
 pub use hang::{Hang, HangWhere};
@@ -32,7 +36,9 @@ pub use latency::Latency;
 pub use limit::Limit;
 pub use reroute::Reroute;
 pub use respond::Respond;
+pub use rewrite::Rewrite;
 pub use serialize::Serialize;
+pub use stale::Stale;
 pub use truncate::Truncate;
 
 use crate::decision::{Decision, Dice, FaultRef, Key, Protocol, Sticky};
@@ -118,6 +124,12 @@ pub enum Fault {
     Serialize(Serialize),
     /// Bounds connections.
     Connections(Connections),
+    /// Changes content.
+    Rewrite(Rewrite),
+    /// Answers with the past.
+    Stale(Stale),
+    /// Sends a request again.
+    Duplicate(Duplicate),
 }
 
 impl Fault {
@@ -140,6 +152,9 @@ impl Fault {
             Self::Capacity(fault) => fault,
             Self::Serialize(fault) => fault,
             Self::Connections(fault) => fault,
+            Self::Rewrite(fault) => fault,
+            Self::Stale(fault) => fault,
+            Self::Duplicate(fault) => fault,
         }
     }
 

@@ -80,6 +80,13 @@ impl Conn {
         }
     }
 
+    /// Other bytes stand in place of the first so many.
+    pub fn replace(&mut self, count: usize, with: &[u8]) {
+        let rest = self.bytes().get(count..).unwrap_or_default();
+        let all = [with, rest].concat();
+        (self.start, self.lent) = (0, Lent(all));
+    }
+
     /// The socket.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {

@@ -49,6 +49,9 @@ pub(crate) fn read(table: &Reader<'_>, problems: &mut Problems) -> Option<Placed
         caller: header("caller"),
         health: table.texts("health"),
         stealth: table.flag_or_default("stealth"),
+        record: table.size("record"),
+        recorded: None,
+        header_control: table.flag_or_default("header_control"),
         expose: table.flag_or_default("expose"),
         line: problems.line_column(table.place).0,
         name,
@@ -58,7 +61,17 @@ pub(crate) fn read(table: &Reader<'_>, problems: &mut Problems) -> Option<Placed
 
 /// Keys that say something about requests.
 fn only_http(table: &Reader<'_>, problems: &mut Problems) {
-    for key in ["identity", "host", "forwarded", "success", "caller", "health", "stealth"] {
+    for key in [
+        "identity",
+        "host",
+        "forwarded",
+        "success",
+        "caller",
+        "health",
+        "stealth",
+        "record",
+        "header_control",
+    ] {
         if table.has(key) {
             problems.push(
                 Problem::error(format!("`{key}` has no meaning on a tcp edge"))

@@ -52,6 +52,11 @@ impl Experiment {
             say("host", format!("\"{host}\""));
             say("forwarded", edge.forwarded.to_string());
             say("stealth", edge.stealth.to_string());
+            say(
+                "record",
+                edge.record.map_or_else(|| "no answers are kept".into(), |most| format!("{most} B")),
+            );
+            say("header_control", edge.header_control.to_string());
             say("expose", edge.expose.to_string());
         }
         if let Some(load) = &self.load {

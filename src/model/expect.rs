@@ -270,6 +270,9 @@ fn measured(
             ("success_rate", _) => vec![(Metric::SuccessRate, entry.key_place, &entry.node)],
             ("error_rate", _) => vec![(Metric::ErrorRate, entry.key_place, &entry.node)],
             ("rate", _) => vec![(Metric::Rate, entry.key_place, &entry.node)],
+            ("duplicates_differ", _) => {
+                vec![(Metric::DuplicatesDiffer, entry.key_place, &entry.node)]
+            }
             ("in_flight", _) => vec![(Metric::InFlight, entry.key_place, &entry.node)],
             ("status_rate", Some(tree)) => {
                 let sets = tree.entries.iter().filter_map(|status| {
@@ -285,7 +288,7 @@ fn measured(
         anything |= !metrics.is_empty() || entry.node.broken;
         for (metric, key_place, node) in metrics {
             if let Some((_, Protocol::Tcp)) = edge
-                && matches!(metric, Metric::Quantile(_) | Metric::StatusRate(_))
+                && matches!(metric, Metric::Quantile(_) | Metric::StatusRate(_) | Metric::DuplicatesDiffer)
             {
                 problems.push(
                     Problem::error(format!("`{}` is not measured on a tcp edge", metric.key()))
@@ -314,6 +317,7 @@ fn check(metric: Metric, node: &Node, judge: Judge, problems: &mut Problems) -> 
         Metric::ErrorRate | Metric::StatusRate(_) => Measure { example: "< 1%", ..SHARE },
         Metric::Quantile(_) => Measure { unit: Unit::Seconds, what: "a duration", example: "< 800ms" },
         Metric::Rate => Measure { unit: Unit::PerSecond, what: "a number per second", example: "> 40/s" },
+        Metric::DuplicatesDiffer => Measure { unit: Unit::Count, what: "a count", example: "<= 0" },
         Metric::InFlight => Measure { unit: Unit::Count, what: "a count", example: "<= 200" },
     };
     let limit = limit(&metric.key(), measure, node, judge, problems)?;

@@ -3,6 +3,7 @@
 use super::around::Surroundings;
 use super::bytes;
 use super::conform::missing;
+use super::content;
 use super::deed::{self, DEEDS};
 use super::law;
 use super::reader::Reader;
@@ -16,7 +17,7 @@ use crate::units::Span;
 use std::sync::Arc;
 
 /// The actions that this version has.
-pub(crate) const ACTIONS: [&str; 15] = [
+pub(crate) const ACTIONS: [&str; 18] = [
     "latency",
     "hang",
     "drop",
@@ -32,6 +33,9 @@ pub(crate) const ACTIONS: [&str; 15] = [
     "capacity",
     "serialize",
     "connections",
+    "rewrite",
+    "stale",
+    "duplicate",
 ];
 
 /// Reads one fault.
@@ -155,6 +159,9 @@ fn actions(
         ("truncate", bytes::truncate(table, problems).map(Fault::Truncate)),
         ("endless", bytes::endless(table).map(Fault::Endless)),
         ("corrupt", bytes::corrupt(table, problems).map(Fault::Corrupt)),
+        ("rewrite", content::rewrite(table, problems).map(Fault::Rewrite)),
+        ("stale", content::stale(table, problems).map(Fault::Stale)),
+        ("duplicate", content::duplicate(table, problems).map(Fault::Duplicate)),
     ];
     let all = all.into_iter().chain(super::gates::read(table, protocols, problems));
     let mut actions: Vec<_> = all.filter_map(|(key, action)| Some((key, action?))).collect();

@@ -10,8 +10,8 @@ use super::reader::Reader;
 use super::safety::{self, Places};
 use super::tree::{Planter, Tree, Value, json};
 use super::{
-    Experiment, FaultRule, Phases, Ports, Service, Source, conform, edge, expect, fault, fill, supervised,
-    syntax, traffic,
+    Experiment, FaultRule, Phases, Ports, Service, Source, conform, content, edge, expect, fault, fill,
+    supervised, syntax, traffic,
 };
 use crate::decision::Protocol;
 use crate::problem::{Place, Problem, Problems, Severity};
@@ -198,7 +198,7 @@ fn read(
         safety::asked(&expect_tables, &fault_tables, problems);
         safety::environment(overrides.env, problems);
     }
-    let experiment = Experiment {
+    let mut experiment = Experiment {
         name: top.parsed("name")?,
         title: top.text("title").map(str::to_owned),
         seed: overrides.seed.or_else(|| top.integer("seed")),
@@ -219,6 +219,10 @@ fn read(
             sha256: Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect(),
         }),
     };
+    if complete {
+        let place = |rule: usize| fault_tables.get(rule).map_or(start, |table| table.place_of("stale"));
+        content::keep(&mut experiment.edges, &experiment.faults, problems, place);
+    }
     if complete && !problems.is_fatal() {
         safety::pointless(&experiment, &places, problems);
     }

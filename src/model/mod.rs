@@ -6,6 +6,7 @@
 mod around;
 mod bytes;
 mod conform;
+mod content;
 mod deed;
 mod edge;
 mod effect;
@@ -35,6 +36,7 @@ mod tree;
 mod when;
 mod who;
 
+pub use content::usual_callers;
 pub use fill::with as fill_in;
 pub use jsonpath::json_at;
 pub use load::{FaultSource, Loaded, load, parse, parse_fault, parse_fault_on};
@@ -148,6 +150,12 @@ pub struct Edge {
     pub health: Vec<String>,
     /// Injected answers are not marked.
     pub stealth: bool,
+    /// Bytes for answers that are kept, so that `stale` has some to give; `None`: none are.
+    pub record: Option<u64>,
+    /// The header fields by which kept answers are told apart; `None`: no fault of the file asks for any.
+    pub recorded: Option<std::sync::Arc<[String]>>,
+    /// A request may ask for a fault by its header fields.
+    pub header_control: bool,
     /// Listening beyond loopback is meant.
     pub expose: bool,
     /// The line of the file on which it begins, from 1; 0 if it came from flags.
@@ -456,6 +464,8 @@ pub enum Metric {
     Rate,
     /// The most at once.
     InFlight,
+    /// Answers to copies of requests that were not the answers to the requests themselves.
+    DuplicatesDiffer,
 }
 
 impl Metric {
@@ -474,6 +484,7 @@ impl Metric {
             }
             Self::Rate => "rate".into(),
             Self::InFlight => "in_flight".into(),
+            Self::DuplicatesDiffer => "duplicates_differ".into(),
         }
     }
 }

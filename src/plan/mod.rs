@@ -3,12 +3,14 @@
 //! [`Plan::decide`] is pure but for the ordinals it counts: no I/O, no clock, no global chance. The same seed, faults and order
 //! of requests give the same decisions, whatever the number of threads. Knows nothing of tokio, hyper or TOML.
 
+mod asked;
 pub mod gates;
 mod matcher;
 mod overtake;
 mod tally;
 pub mod timeline;
 
+pub use asked::ENVOY;
 pub use tally::{Tally, Totals};
 
 use crate::decision::{Decision, Dice, FaultRef, Key, Protocol, Sticky, Subject};
@@ -29,7 +31,10 @@ pub struct Plan {
     at_accept: bool,
     on_exchange: bool,
     counts_connections: bool,
+    keeps_answers: bool,
     refuses: Option<FaultRef>,
+    /// What requests may ask for themselves.
+    asked: Option<Box<asked::Asked>>,
 }
 
 /// The beginning of the path that a fault wants.
@@ -161,6 +166,16 @@ impl Compiled {
             seed,
             totals,
         })
+    }
+
+    /// Writes what it does to this one into the decision.
+    fn apply(&self, moment: Moment, subject: &dyn Subject, dice: &mut Dice, decision: &mut Decision) {
+        decision.applied.push(moment.by);
+        for action in self.actions.iter().map(Fault::as_apply) {
+            let apart = action.apart(self.sticky.as_ref());
+            let key = apart.and_then(|apart| self.matcher.key(apart, subject));
+            action.apply(&Moment { key, ..moment }, dice, decision);
+        }
     }
 
     /// What metrics call its effect: the first of its actions.
@@ -316,8 +331,20 @@ impl Plan {
             .iter()
             .any(|fault| !fault.rule.at_accept && fault.rule.actions.iter().any(|action| !action.refuses()));
         let counts_connections = faults.iter().any(|fault| fault.rule.counts_connections);
+        let keeps =
+            |fault: &Arc<Armed>| fault.rule.actions.iter().any(|action| matches!(action, Fault::Stale(_)));
+        let keeps_answers = faults.iter().any(keeps);
         let gates = faults.iter().map(|fault| Gate::new(fault.rule.matcher.path_prefix())).collect();
-        Self { faults, gates, at_accept, on_exchange, counts_connections, refuses }
+        Self {
+            faults,
+            gates,
+            at_accept,
+            on_exchange,
+            counts_connections,
+            keeps_answers,
+            refuses,
+            asked: None,
+        }
     }
 
     /// The faults.
@@ -329,7 +356,9 @@ impl Plan {
     /// The fault that a decision names.
     #[must_use]
     pub fn fault(&self, by: FaultRef) -> Option<&Arc<Armed>> {
-        self.faults.get(usize::from(by.0))
+        let place = usize::from(by.0);
+        let asked = || self.asked.as_ref()?.ready.get(place.checked_sub(self.faults.len())?);
+        self.faults.get(place).or_else(asked)
     }
 
     /// The fault that closes the listener, if there is one.
@@ -338,12 +367,18 @@ impl Plan {
         self.refuses
     }
 
+    /// Whether answers must be kept, so that a fault has some to give.
+    #[must_use]
+    pub fn keeps_answers(&self) -> bool {
+        self.keeps_answers
+    }
+
     /// Whether anything can come of asking at this stage.
     #[must_use]
     pub fn asks(&self, stage: Stage) -> bool {
         match stage {
             Stage::Accept => self.at_accept,
-            Stage::Exchange => self.on_exchange || self.at_accept,
+            Stage::Exchange => self.on_exchange || self.at_accept || self.asked.is_some(),
         }
     }
 
@@ -363,13 +398,7 @@ impl Plan {
         }
     }
 
-    /// What is done to this exchange. `now` is on the clock by which faults were armed.
-    #[must_use]
-    pub fn decide(&self, subject: &dyn Subject, now: Duration, stage: Stage) -> Decision {
-        self.decide_for(subject, now, stage, |_| true)
-    }
-
-    /// The same, asking only some of the faults: those that an open connection has not been asked about before.
+    /// As [`decide`](Self::decide), asking only some of the faults: those that an open connection has not been asked about before.
     #[must_use]
     pub fn decide_for(
         &self,
@@ -404,14 +433,7 @@ impl Plan {
                 Some(Ramp::Dose(time)) => grown(elapsed, time),
                 _ => 1.0,
             };
-            decision.applied.push(by);
-            for action in &rule.actions {
-                let action = action.as_apply();
-                let apart = action.apart(rule.sticky.as_ref());
-                let key = apart.and_then(|apart| rule.matcher.key(apart, subject));
-                let moment = Moment { by, elapsed, dose, protocol, key };
-                action.apply(&moment, &mut dice, &mut decision);
-            }
+            rule.apply(Moment { by, elapsed, dose, protocol, key: None }, subject, &mut dice, &mut decision);
         }
         decision
     }

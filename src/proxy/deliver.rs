@@ -38,7 +38,10 @@ pub(super) async fn deliver(
     let mut body = Body::new(answer.framing);
     frost::overtake(&caller.edge, struck, record);
     let reshaped = answer.returning != answer.framing;
-    if reshaped || struck.as_ref().is_some_and(|struck| shape::is_needed(&struck.decision)) {
+    if reshaped
+        || record.tee.is_some()
+        || struck.as_ref().is_some_and(|struck| shape::is_needed(&struck.decision))
+    {
         return Box::pin(shape::deliver(caller, intake, record, upload, up, struck, answer, sent)).await;
     }
     record.exchange.status = answer.status;

@@ -3,6 +3,7 @@
 use super::permits::{Handful, Permits};
 use super::route::{Route, Routes};
 use super::slot::Slot;
+use super::store::Store;
 use super::worker::Here;
 use crate::decision::Upstream;
 use crate::model;
@@ -32,6 +33,8 @@ pub struct EdgeShared {
     pub(super) open: AtomicU32,
     /// Who counts them against a bound, one at a time.
     pub(super) counting: Mutex<()>,
+    /// Answers that are kept, where the edge keeps any.
+    pub(super) store: Option<Store>,
     /// Exchanges that faults hold.
     pub(super) held: AtomicU32,
     /// Workers whose listener is closed by a fault.
@@ -52,6 +55,7 @@ impl EdgeShared {
             connections: Permits::new(connections, workers),
             open: AtomicU32::new(0),
             counting: Mutex::default(),
+            store: config.record.map(Store::new),
             held: AtomicU32::new(0),
             refusing: AtomicUsize::new(0),
             workers,

@@ -5,6 +5,7 @@
 use super::edge::EdgeHere;
 use super::reply::Mark;
 use super::slot::InForce;
+use super::tee::Tee;
 use crate::decision::{Decision, FaultRef};
 use crate::plan::Armed;
 use crate::plan::gates::Place;
@@ -22,6 +23,8 @@ pub(super) struct Record {
     pub exchange: Exchange,
     /// When its last byte had passed; `None`: when it is dropped.
     pub ended: Option<Instant>,
+    /// What looks at the answer as it passes.
+    pub tee: Option<Box<Tee>>,
     permit: bool,
 }
 
@@ -48,7 +51,9 @@ impl Record {
                 asked: Duration::ZERO,
                 waited: Duration::ZERO,
                 hits: Vec::new(),
+                lies: Vec::new(),
             },
+            tee: None,
             permit: false,
             ended: None,
             edge: edge.clone(),
@@ -89,7 +94,8 @@ impl Drop for Record {
         };
         self.edge.recorder.bytes(exchange.bytes_up, exchange.bytes_down);
         let hits = std::mem::take(&mut exchange.hits);
-        self.edge.recorder.ended(Exchange { hits, ..exchange.clone() });
+        let lies = std::mem::take(&mut exchange.lies);
+        self.edge.recorder.ended(Exchange { hits, lies, ..exchange.clone() });
     }
 }
 
@@ -100,6 +106,8 @@ pub(super) struct Struck {
     pub decision: Decision,
     /// Its places behind gates, given back with it.
     pub places: Vec<Place>,
+    /// What the caller is told is not what the upstream said: the outcome is injected.
+    pub outcome_is_ours: bool,
     in_force: Arc<InForce>,
     hit: Vec<bool>,
     /// How often each fault was switched when this was decided.
@@ -113,7 +121,14 @@ impl Struck {
         (count > 0).then(|| {
             let at = |by: &FaultRef| in_force.plan.fault(*by).map_or(0, |fault| fault.switched());
             let switched = decision.applied.iter().map(at).collect();
-            Box::new(Self { decision, places: Vec::new(), in_force, hit: vec![false; count], switched })
+            Box::new(Self {
+                decision,
+                places: Vec::new(),
+                outcome_is_ours: false,
+                in_force,
+                hit: vec![false; count],
+                switched,
+            })
         })
     }
 

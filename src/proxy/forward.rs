@@ -10,12 +10,15 @@ use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::frost::{self, Frost};
 use super::h1::{Caller, Intake, Left, Next};
+use super::lie;
 use super::meter::Throttle;
 use super::reply::Trouble;
+use super::store::Key;
 use super::tunnel;
 use super::upload::{Side, Upload, UploadState};
 use crate::http1::connection::Conn;
 use crate::http1::{self, Framing, Limits, Refused, Returning, Version};
+use crate::model::usual_callers;
 use crate::net::socket;
 use crate::telemetry::{ConnectionOutcome, Origin};
 use std::future::poll_fn;
@@ -40,6 +43,11 @@ pub(super) async fn exchange(caller: &mut Caller, mut intake: Box<Intake>) -> Ne
     let mut struck = intake.struck.take();
     if let Some(struck) = &mut struck
         && let Some(next) = Box::pin(act::before(caller, &mut intake, struck, &mut record)).await
+    {
+        return next;
+    }
+    if let Some(struck) = struck.as_deref_mut().filter(|struck| struck.decision.content.is_some())
+        && let Some(next) = Box::pin(lie::request(caller, &mut intake, struck, &mut record)).await
     {
         return next;
     }
@@ -68,6 +76,7 @@ async fn carry(
     mut struck: Option<Box<Struck>>,
 ) -> Next {
     let edge = caller.edge.clone();
+    keep(caller, intake, record);
     // what of the body has come is checked before anybody is called
     let mut upload = Upload::new(intake.framing, intake.expect);
     upload.slow_down(struck.as_deref().and_then(|struck| Throttle::up(&edge, struck)));
@@ -79,7 +88,7 @@ async fn carry(
     let mut up = match call(caller, intake, &mut upload).await {
         Ok(up) => up,
         Err(why) => {
-            record.exchange.bytes_up = upload.payload;
+            record.exchange.bytes_up += upload.payload;
             let why = marked(why, &edge, struck.as_deref(), record);
             return answer(caller, intake, record, Origin::Upstream, &why, upload.is_read()).await;
         }
@@ -110,9 +119,22 @@ async fn carry(
         }
     };
     upload.tell(struck.as_deref_mut(), record);
-    record.exchange.bytes_up = upload.payload;
+    record.exchange.bytes_up += upload.payload;
     frost::stopped(&mut upload, &mut struck, record);
     next
+}
+
+/// Where answers are kept, this one is looked at as it passes.
+fn keep(caller: &Caller, intake: &Intake, record: &mut Record) {
+    let edge = &caller.edge.shared;
+    if edge.store.is_none() || intake.upgrade.is_some() {
+        return;
+    }
+    let named = edge.config.recorded.clone();
+    let names = named.or_else(|| edge.slot.load().plan.keeps_answers().then(usual_callers));
+    if let Some(key) = names.and_then(|names| Key::of(&intake.out.0, &names)) {
+        record.tee.get_or_insert_default().keep(key);
+    }
 }
 
 /// A trouble with an upstream, told from those in which no fault had a hand.

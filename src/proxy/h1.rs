@@ -260,7 +260,7 @@ impl Caller {
         let in_force = edge.shared.slot.load();
         let struck = if in_force.plan.asks(Stage::Exchange) {
             let subject = subject::Request {
-                edge: &edge.shared,
+                edge,
                 head: &head,
                 path,
                 peer: self.peer,

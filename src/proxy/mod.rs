@@ -6,13 +6,17 @@
 
 mod act;
 mod answer;
+mod coding;
+mod copies;
 mod deliver;
 pub mod edge;
 mod exchange;
+mod fields;
 mod forward;
 mod frost;
 mod gate;
 mod h1;
+mod lie;
 mod mangle;
 mod meter;
 mod pass;
@@ -25,11 +29,15 @@ mod room;
 mod route;
 mod shape;
 pub mod slot;
+mod splice;
+mod store;
 mod subject;
 mod tcp;
+mod tee;
 mod tunnel;
 mod tunnel_bytes;
 mod upload;
+mod whole;
 pub mod worker;
 
 pub use edge::EdgeShared;

@@ -48,6 +48,11 @@ impl Route {
         })
     }
 
+    /// The path below which it lives; empty for most.
+    pub(super) fn base(&self) -> &str {
+        &self.upstream.base
+    }
+
     /// The connection that was used last, if one is alive.
     pub(super) fn take(&self) -> Option<Conn> {
         let mut idle = self.idle.borrow_mut();
@@ -125,6 +130,9 @@ impl Route {
             without: probe.then_some(super::probe::HEADER),
         };
         http1::write_request(head, &how, out);
+        if edge.header_control {
+            super::fields::strip_control(out);
+        }
         let base = &self.upstream.base;
         if !base.is_empty() && head.target != "*" {
             let place = head.method.len() + 1;

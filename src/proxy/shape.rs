@@ -9,6 +9,7 @@ use super::exchange::{Record, Struck};
 use super::forward::Answer;
 use super::frost;
 use super::h1::{Caller, Intake, Left, Next};
+use super::lie;
 use super::mangle::{Line, Mangled};
 use super::pass::{more, write_while};
 use super::upload::Upload;
@@ -16,14 +17,17 @@ use crate::decision::{Cut, Decision, FaultRef, HangAt, PieceDelay, Shape, Then};
 use crate::http1::connection::{Conn, LARGE};
 use crate::http1::{Body, Framing};
 use crate::net::socket;
-use crate::telemetry::Origin;
+use crate::telemetry::{Ending, Origin};
 use std::io;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Whether an answer has to come through here.
 pub(super) fn is_needed(decision: &Decision) -> bool {
-    !decision.after.is_clean() || !decision.down.is_clean() || !decision.freezes.is_empty()
+    !decision.after.is_clean()
+        || !decision.down.is_clean()
+        || !decision.freezes.is_empty()
+        || lie::wants_answer(decision.content.as_deref())
 }
 
 /// Passes an answer on, piece by piece. Its head is in `intake.out`.
@@ -39,12 +43,18 @@ pub(super) async fn deliver(
     sent: Instant,
 ) -> Next {
     let mut mangled = None;
+    if let Some(tee) = &mut record.tee {
+        tee.begin(answer.status, &intake.out.0);
+    }
     if let Some(struck) = struck.as_deref_mut() {
         record.exchange.upstream_took = Some(sent.elapsed());
         if let Some(next) = after(caller, intake, record, upload, struck).await {
             return next;
         }
         if let Some(next) = frost::before_head(caller, struck, record).await {
+            return next;
+        }
+        if let Some(next) = lie::answer(caller, intake, struck, record, upload, &mut up, &mut answer).await {
             return next;
         }
         let edge = caller.edge.clone();
@@ -73,9 +83,16 @@ pub(super) async fn deliver(
             _ => body(caller, record, upload, &mut up, struck, &answer).await,
         },
     };
+    if let (Delivered::Whole, Some(tee)) = (&outcome, record.tee.take()) {
+        tee.end(&caller.edge);
+    }
     let next = conclude(caller, record, upload, up, &intake.route, &answer, outcome, sent).await;
     if let Some(mangled) = mangled {
         mangled.own(record);
+    }
+    let ours = struck.as_ref().is_some_and(|struck| struck.outcome_is_ours);
+    if ours && record.exchange.ending == Ending::Complete {
+        record.exchange.origin = Origin::Injected;
     }
     next
 }
@@ -120,7 +137,7 @@ async fn after(
         && !struck.is_healed(by)
     {
         struck.hit(by, cut_action(cut), record);
-        record.outcome(Origin::Injected, crate::telemetry::Ending::Unanswered);
+        record.outcome(Origin::Injected, Ending::Unanswered);
         return Some(deliver::cut_to_next(cut));
     }
     if let Some((by, answer)) = &after.respond
@@ -201,6 +218,9 @@ async fn body(
                 send.end.min(step.data.end).saturating_sub(step.data.start.max(send.start)) as u64;
             if let Some(how) = cut {
                 return Delivered::Cut(how);
+            }
+            if let Some(tee) = &mut record.tee {
+                tee.payload(&up.bytes()[step.data.clone()]);
             }
             shaper.passed += step.data.len() as u64;
             up.consume(step.consumed);

@@ -1,13 +1,13 @@
 //! What a decision is asked about: a request head or a connection, borrowed.
 
-use super::edge::EdgeShared;
+use super::edge::EdgeHere;
 use crate::decision::{Protocol, Subject};
 use crate::http1::{Framing, RequestHead};
 use std::net::IpAddr;
 
 /// A request.
 pub(super) struct Request<'s, 'h, 'b> {
-    pub edge: &'s EdgeShared,
+    pub edge: &'s EdgeHere,
     pub head: &'s RequestHead<'h, 'b>,
     /// The head's path: every fault asks for it.
     pub path: &'s str,
@@ -60,10 +60,13 @@ impl Subject for Request<'_, '_, '_> {
         self.health
     }
     fn caller(&self) -> Option<&[u8]> {
-        self.edge.config.caller.as_ref().and_then(|name| self.head.header(name))
+        self.edge.shared.config.caller.as_ref().and_then(|name| self.head.header(name))
     }
     fn identity(&self) -> Option<&[u8]> {
-        self.edge.config.identity.as_ref().and_then(|name| self.head.header(name))
+        self.edge.shared.config.identity.as_ref().and_then(|name| self.head.header(name))
+    }
+    fn asked_in_vain(&self) {
+        self.edge.recorder.unknown_fault();
     }
 }
 

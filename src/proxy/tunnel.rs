@@ -89,8 +89,7 @@ impl Asker {
             Some(bytes) => {
                 let mut slots = http1::slots();
                 let head = http1::parse_request(bytes, &mut slots, &Limits::default()).ok()??;
-                let (edge, peer, connection, health) =
-                    (&*edge.shared, self.peer, self.connection, self.health);
+                let (peer, connection, health) = (self.peer, self.connection, self.health);
                 ask(&subject::Request { edge, head: &head, path: head.path(), peer, connection, health })
             }
         };

@@ -43,6 +43,7 @@ pub fn measure(metric: Metric, window: &Window, seconds: f64, include_injected: 
         }
         Metric::Quantile(q) => window.durations.quantile(q),
         Metric::Rate => (seconds > 0.0).then(|| total as f64 / seconds),
+        Metric::DuplicatesDiffer => Some(window.duplicates_differ as f64),
         Metric::InFlight => Some(window.in_flight as f64),
     }
 }
@@ -99,7 +100,13 @@ pub fn checks(experiment: &Experiment, fold: &Fold) -> Vec<CheckResult> {
             |judge: &dyn Fn(Phase) -> CheckResult| phases(expectation).into_iter().map(judge).collect();
         match &expectation.on {
             On::Edge { edge, checks } => out.extend(checks.iter().flat_map(|check| -> Vec<_> {
-                in_each(&|phase| judge(experiment, expectation, *edge, check, phase, fold))
+                let mut all: Vec<_> =
+                    in_each(&|phase| judge(experiment, expectation, *edge, check, phase, fold));
+                // without a fault nothing is sent twice
+                if check.metric == Metric::DuplicatesDiffer {
+                    all.retain(|result: &CheckResult| result.phase != Phase::Baseline.as_str());
+                }
+                all
             })),
             On::Service { service, checks } => out.extend(checks.iter().flat_map(|check| -> Vec<_> {
                 in_each(&|phase| {
@@ -188,6 +195,7 @@ mod tests {
             injected_failed: 40,
             health: 1_000,
             in_flight: 7,
+            duplicates_differ: 3,
             ..Window::default()
         };
         window.by_status.extend([(200, 97), (404, 1), (500, 1), (503, 1)]);
@@ -211,6 +219,7 @@ mod tests {
             (Metric::Quantile(0.99), 0.099, 1.0),
             (Metric::Rate, 10.0, 15.0),
             (Metric::InFlight, 7.0, 7.0),
+            (Metric::DuplicatesDiffer, 3.0, 3.0),
         ] {
             for (include, expected) in [(false, without), (true, with)] {
                 let seen = measure(metric, &window(), 10.0, include).unwrap();

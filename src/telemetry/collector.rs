@@ -61,6 +61,8 @@ pub(crate) struct Collector {
     next_sample: Instant,
     next_window: Instant,
     struck: Struck,
+    /// Of each edge: answers to copies that differed.
+    differ: BTreeMap<u16, u64>,
     lost: u64,
 }
 
@@ -78,6 +80,7 @@ impl Collector {
             shared,
             receiver,
             folds: BTreeMap::new(),
+            differ: BTreeMap::new(),
             workers: BTreeMap::new(),
             flush: None,
             next_sample: now,
@@ -166,6 +169,7 @@ impl Collector {
                 origin: exchange.origin,
                 ending: exchange.ending,
                 hits: exchange.hits.clone(),
+                lies: exchange.lies.clone(),
             });
         self.struck.told += u64::from(told);
         self.struck.untold += u64::from(!told);
@@ -183,7 +187,22 @@ impl Collector {
         }
     }
 
+    /// Counts answers to copies that differed since it was looked last: they come when their exchanges are over.
+    fn compare(&mut self) {
+        let phase = self.shared.phase();
+        let shared = Arc::clone(&self.shared);
+        for (place, entry) in lock(&shared.edges).iter().enumerate() {
+            let differ = entry.sum(|shard| shard.differ.get());
+            let known = self.differ.entry(place as u16).or_default();
+            let more = differ.saturating_sub(std::mem::replace(known, differ));
+            if more > 0 {
+                self.of(place as u16, phase).differed(more);
+            }
+        }
+    }
+
     fn publish(&mut self) {
+        self.compare();
         for window in self.folds.values_mut().filter_map(Fold::take) {
             self.shared.feed.publish(Event::Window(window));
         }

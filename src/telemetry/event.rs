@@ -1,5 +1,6 @@
 //! The events that everything else is a reading of. One line of the journal is one [`Stamped`] event.
 
+use super::lies::Lie;
 use super::services::{Did, Saw};
 use super::{EdgeId, Window};
 use crate::model::Phase;
@@ -47,6 +48,8 @@ pub struct Exchange {
     pub waited: Duration,
     /// The faults that struck it; no allocation when there are none.
     pub hits: Vec<Hit>,
+    /// What was made of its content; no allocation when nothing was.
+    pub lies: Vec<Lie>,
 }
 
 /// A fault that struck an exchange.
@@ -240,6 +243,9 @@ pub enum Event {
         ending: Ending,
         /// The faults.
         hits: Vec<Hit>,
+        /// What was made of its content.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lies: Vec<Lie>,
     },
     /// So many more exchanges were struck than the journal takes lines for.
     Unwritten {
@@ -385,6 +391,15 @@ mod tests {
         (name(), "[a-z]{1,9}").prop_map(|(fault, action)| Hit { fault, action: action.into() })
     }
 
+    fn lie() -> impl Strategy<Value = Lie> {
+        (name(), any::<String>(), any::<String>()).prop_map(|(fault, was, became)| Lie {
+            fault,
+            place: "$.a".into(),
+            was,
+            became,
+        })
+    }
+
     fn histogram() -> impl Strategy<Value = Histogram> {
         vec(any::<u32>(), 0..9).prop_map(|values| {
             let mut histogram = Histogram::default();
@@ -410,6 +425,7 @@ mod tests {
                 connections: n[6],
                 abandoned: n[7],
                 zombie: n[8],
+                duplicates_differ: n[8] / 2,
                 bytes_up: n[9],
                 bytes_down: n[10],
                 by_status: maps.0,
@@ -428,8 +444,9 @@ mod tests {
             prop::sample::select(&Origin::ALL[..]),
             prop::sample::select(endings.to_vec()),
         );
-        (any::<u16>(), phase(), seconds(), seconds(), any::<u16>(), how, vec(hit(), 0..4)).prop_map(
-            |(edge, phase, began, took, status, (method, origin, ending), hits)| Event::Struck {
+        let what = (vec(hit(), 0..4), vec(lie(), 0..3));
+        (any::<u16>(), phase(), seconds(), seconds(), any::<u16>(), how, what).prop_map(
+            |(edge, phase, began, took, status, (method, origin, ending), (hits, lies))| Event::Struck {
                 edge,
                 phase,
                 began,
@@ -439,6 +456,7 @@ mod tests {
                 origin,
                 ending,
                 hits,
+                lies,
             },
         )
     }

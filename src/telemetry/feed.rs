@@ -127,6 +127,7 @@ mod tests {
             origin: crate::telemetry::Origin::Injected,
             ending: crate::telemetry::Ending::Complete,
             hits: Vec::new(),
+            lies: Vec::new(),
         };
         let taken = (0..QUEUE).filter(|_| feed.publish(struck())).count();
         assert!((QUEUE / 2..=QUEUE / 2 + 1).contains(&taken), "{taken}");

@@ -88,6 +88,12 @@ impl Fold {
         self.window.connections = self.window.connections.max(connections);
     }
 
+    /// Counts answers to copies that differed.
+    pub(crate) fn differed(&mut self, count: u64) {
+        self.touched = true;
+        self.window.duplicates_differ += count;
+    }
+
     /// The window, if there was anything in it; the next one begins.
     pub(crate) fn take(&mut self) -> Option<Window> {
         if !std::mem::take(&mut self.touched) {
@@ -142,6 +148,7 @@ mod tests {
                 asked: Duration::ZERO,
                 waited: Duration::ZERO,
                 hits: Vec::new(),
+        lies: Vec::new(),
             }
         }
     }

@@ -11,6 +11,7 @@ use super::shard::{BucketSum, Counter, DELAY_ERRORS, DURATIONS, MAX_HIT_SERIES, 
 use super::watched::{ServiceSeries, Watched};
 use crate::model::Phase;
 use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 /// The metrics in Prometheus's text format.
 pub(crate) fn text(shared: &Shared) -> String {
@@ -138,7 +139,17 @@ const GAUGES: [PerEdge; 3] = [
     },
 ];
 
-const COUNTERS: [PerEdge; 2] = [
+const COUNTERS: [PerEdge; 4] = [
+    PerEdge {
+        name: "brownout_duplicates_differ_total",
+        help: "Answers to copies of a request that were not the answer to the request itself.",
+        read: |shard| shard.differ.get(),
+    },
+    PerEdge {
+        name: "brownout_unknown_faults_total",
+        help: "Requests that asked by a header field for a fault that the edge does not know.",
+        read: |shard| shard.unknown.get(),
+    },
     PerEdge {
         name: "brownout_abandoned_requests_total",
         help: "Requests whose caller left before it was answered.",
@@ -157,6 +168,18 @@ fn edges(page: &mut Page, edges: &[EdgeEntry]) {
         let value = |edge: &EdgeEntry| edge.sum(metric.read) as f64;
         let values = edges.iter().map(|edge| (vec![("edge", edge.labels.name.as_str())], value(edge)));
         page.gauge(metric.name, metric.help, values);
+    }
+    type Kept = (&'static str, &'static str, fn(&Shard) -> &AtomicI64);
+    let kept: [Kept; 2] = [
+        ("brownout_store_bytes", "Bytes of answers that are kept for `stale`.", |shard| &shard.stored_bytes),
+        ("brownout_store_entries", "Answers that are kept for `stale`.", |shard| &shard.stored_entries),
+    ];
+    for (name, help, read) in kept {
+        // one worker may have put in what another took out: only their sum means something
+        let sum = |edge: &EdgeEntry| edge.shards.iter().map(|shard| read(shard).load(Relaxed)).sum::<i64>();
+        let values =
+            edges.iter().map(|edge| (vec![("edge", edge.labels.name.as_str())], sum(edge).max(0) as f64));
+        page.gauge(name, help, values);
     }
     for metric in COUNTERS {
         let value = |edge: &EdgeEntry| edge.sum(metric.read);

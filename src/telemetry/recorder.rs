@@ -7,7 +7,7 @@
 use super::collector::{Batch, Message};
 use super::hub::Shared;
 use super::shard::{ConnectionOutcome, Shard};
-use super::{EdgeId, Ending, Exchange, Hit, Method, Origin};
+use super::{EdgeId, Ending, Exchange, Hit, Lie, Method, Origin};
 use crate::model::Phase;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -77,8 +77,12 @@ struct WorkerBatch {
 
 impl WorkerBatch {
     fn push(&self, exchange: Exchange) {
-        self.bytes
-            .set(self.bytes.get() + size_of::<Exchange>() + exchange.hits.capacity() * size_of::<Hit>());
+        self.bytes.set(
+            self.bytes.get()
+                + size_of::<Exchange>()
+                + exchange.hits.capacity() * size_of::<Hit>()
+                + exchange.lies.iter().map(Lie::bytes).sum::<usize>(),
+        );
         let mut exchanges = self.exchanges.borrow_mut();
         exchanges.push(exchange);
         let full = exchanges.len() >= FULL;
@@ -170,6 +174,23 @@ impl EdgeRecorder {
     pub fn holding(&self, by: i64) {
         let held = &self.0.shard.held;
         held.store(held.load(Ordering::Relaxed) + by, Ordering::Relaxed);
+    }
+
+    /// Answers to copies of a request that were not the answer to the request itself.
+    pub fn duplicates_differ(&self, count: u64) {
+        self.0.shard.differ.add(count);
+    }
+
+    /// A request asked for a fault that this edge does not know.
+    pub fn unknown_fault(&self) {
+        self.0.shard.unknown.add(1);
+    }
+
+    /// So many bytes and answers more (or fewer) are kept.
+    pub fn stored(&self, bytes: i64, entries: i64) {
+        for (count, by) in [(&self.0.shard.stored_bytes, bytes), (&self.0.shard.stored_entries, entries)] {
+            count.store(count.load(Ordering::Relaxed) + by, Ordering::Relaxed);
+        }
     }
 
     /// Payload bytes have passed; told as they pass or at the end, but once: [`ended`](Self::ended) does not count the

@@ -39,6 +39,7 @@ fn exchange(edge: EdgeId, status: u16) -> Exchange {
         asked: Duration::ZERO,
         waited: Duration::ZERO,
         hits: Vec::new(),
+        lies: Vec::new(),
     }
 }
 

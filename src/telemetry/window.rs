@@ -48,10 +48,17 @@ pub struct Window {
     pub abandoned: u64,
     /// Answers of the upstream that came when the caller had left.
     pub zombie: u64,
+    /// Answers to copies of requests that were not the answers to the requests themselves.
+    #[serde(skip_serializing_if = "is_none")]
+    pub duplicates_differ: u64,
     /// Payload bytes towards the upstream.
     pub bytes_up: u64,
     /// Payload bytes towards the caller.
     pub bytes_down: u64,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Window {
@@ -109,6 +116,7 @@ impl Window {
         self.connections = self.connections.max(other.connections);
         self.abandoned += other.abandoned;
         self.zombie += other.zombie;
+        self.duplicates_differ += other.duplicates_differ;
         self.bytes_up += other.bytes_up;
         self.bytes_down += other.bytes_down;
     }

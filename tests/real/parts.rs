@@ -97,6 +97,10 @@ impl Service {
                  listen {address};
                  location / {{ return 200 'hello\\n'; }}
                  location = /broken {{ return 500; }}
+                 location = /json {{
+                   gzip on; gzip_proxied any; gzip_min_length 0; gzip_types application/json; default_type application/json;
+                   return 200 '{{\"price\": 100, \"tax\": 1.10, \"id\": \"$request_id\"}}';
+                 }}
                  location = /large {{ root {at}; }}
                }}
              }}"

@@ -3,6 +3,7 @@
 mod bodies;
 mod bytes;
 mod callers;
+mod content;
 mod counting;
 mod drain;
 mod faults;

@@ -165,10 +165,24 @@ pub(crate) static EDGE: Shape = Shape {
             "Paths of health checks beside `/health`, `/healthz`, `/livez` and `/readyz`: faults spare them.",
         ),
         key("stealth", Kind::Flag, "true", "Injected answers are not marked as such.").default("false"),
+        key(
+            "record",
+            Kind::Word(&SIZE),
+            r#""64 MiB""#,
+            "Room for answers that are kept, so that `stale` has some to give: the oldest make room. HTTP only.",
+        )
+        .default("no answers are kept"),
+        key(
+            "header_control",
+            Kind::Flag,
+            "true",
+            "A request may ask for a fault of this edge: `x-brownout-fault`, `x-envoy-fault-*`, or `brownout` in `baggage`.",
+        )
+        .default("false"),
         key("expose", Kind::Flag, "true", "Listening beyond loopback is meant.").default("false"),
     ],
     family: None,
-    later: &["header_control", "record", "tls", "upstream_tls"],
+    later: &["tls", "upstream_tls"],
     instead: &[
         ("url", "upstream"),
         ("target", "upstream"),

@@ -2,6 +2,7 @@
 
 use super::action::{DROP, HANG, HOW, HOW_LATER, LATENCY, REROUTE, RESPOND};
 use super::bytes::{BANDWIDTH, CHUNK, CORRUPT, ENDLESS, TRUNCATE};
+use super::content::{DUPLICATE, REWRITE, STALE};
 use super::deed::{ENV, HOOK, PROCESS};
 use super::gates::{CAPACITY, CONNECTIONS, FREEZE, LIMIT, SERIALIZE};
 use super::process::SINCE;
@@ -11,7 +12,7 @@ use super::{Kind, Shape, key};
 /// A fault.
 pub(crate) static FAULT: Shape = Shape {
     name: "[[fault]]",
-    doc: "A named rule: where, who, when and what. At least one action: those from `latency` to `connections` on an `edge`, \
+    doc: "A named rule: where, who, when and what. At least one action: those from `latency` to `duplicate` on an `edge`, \
           or `env`, `process` and `hook` on a `service`.",
     keys: &[
         key(
@@ -173,6 +174,24 @@ pub(crate) static FAULT: Shape = Shape {
             "What: so many connections and no more. Decided when one is accepted: sees only the peer.",
         ),
         key(
+            "rewrite",
+            Kind::Table(&REWRITE),
+            r#"{ response = { json = { "$.price" = { scale = 0.1 } } } }"#,
+            "What: change the request or the answer, so that it still looks well-formed.",
+        ),
+        key(
+            "stale",
+            Kind::Table(&STALE),
+            r#"{ age = "10m" }"#,
+            "What: give an older answer that the upstream really gave, or one that another caller got.",
+        ),
+        key(
+            "duplicate",
+            Kind::Table(&DUPLICATE),
+            r#"{ times = 1 }"#,
+            "What: send the same request more than once.",
+        ),
+        key(
             "env",
             Kind::Table(&ENV),
             r#"{ set = { PROVIDER_TIMEOUT_MS = "500" }, unset = ["FORCE_ENVIRONMENT"] }"#,
@@ -192,7 +211,7 @@ pub(crate) static FAULT: Shape = Shape {
         ),
     ],
     family: None,
-    later: &["rewrite", "duplicate", "stale", "tls"],
+    later: &["tls"],
     instead: &[
         ("delay", "latency"),
         ("slow", "latency"),

@@ -49,6 +49,12 @@ macro_rules! judge {
                 ),
                 key("rate", Kind::Word(&LIMIT), r#""> 40/s""#, "Exchanges per second."),
                 key("in_flight", Kind::Word(&LIMIT), r#""<= 200""#, "The most at once."),
+                key(
+                    "duplicates_differ",
+                    Kind::Word(&LIMIT),
+                    r#""<= 0""#,
+                    "Answers to copies of a request (`duplicate`) that were not the answer to the request itself. HTTP only.",
+                ),
                 key("include_injected", Kind::Flag, "true", "What Brownout did itself counts too.").default("false"),
             ],
             family: Some(&QUANTILES),
@@ -62,15 +68,7 @@ pub(crate) static EXPECT: Shape = judge!(
     "[[expect]]",
     "What must hold: limits on what is measured on an `edge` or a `service`, each of them one check; or what a probe, a request \
      that Brownout makes by itself, must see.",
-    &[
-        "amplification",
-        "recovers_within",
-        "vs",
-        "open_connections",
-        "duplicates_differ",
-        "onset_source",
-        "onset_order",
-    ],
+    &["amplification", "recovers_within", "vs", "open_connections", "onset_source", "onset_order",],
     &[
         ("availability", "success_rate"),
         ("errors", "error_rate"),

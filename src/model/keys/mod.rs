@@ -5,6 +5,7 @@
 
 mod action;
 mod bytes;
+mod content;
 mod deed;
 mod experiment;
 mod fault;
@@ -16,6 +17,7 @@ mod service;
 mod words;
 
 pub(crate) use bytes::byte_rate;
+pub(crate) use content::JSON_CHANGE;
 pub(crate) use experiment::EXPERIMENT;
 pub(crate) use fault::FAULT;
 pub(crate) use gates::sqlstate;
