@@ -3,6 +3,7 @@
 pub mod check;
 pub mod client;
 pub mod demo;
+mod door;
 pub mod explain;
 pub mod fault;
 mod fault_table;

@@ -1,5 +1,6 @@
 //! The stage on which runs take place: edges, control, telemetry, admin address and journal, brought up together.
 
+use super::door::opens_the_door;
 use super::owing::Owing;
 use super::run::{Admin, Setting, StartError};
 use super::signals;
@@ -133,24 +134,6 @@ pub fn stand(
         control,
         telemetry,
     })
-}
-
-/// What is wrong if callers of an edge would reach the admin address.
-fn opens_the_door(edges: &[Edge], admin: SocketAddr) -> Option<String> {
-    let edge = edges.iter().find(|edge| leads_to(edge, admin))?;
-    Some(format!(
-        "edge `{}` leads to the admin address: callers of the edge could arm and heal; take another upstream or `--admin`",
-        edge.name
-    ))
-}
-
-/// Whether callers of an edge would reach this address.
-fn leads_to(edge: &Edge, address: SocketAddr) -> bool {
-    let host = |host: &str| match host.parse::<std::net::IpAddr>() {
-        Ok(ip) => ip == address.ip() || (ip.is_loopback() && address.ip().is_unspecified()),
-        Err(_) => host == "localhost" && (address.ip().is_loopback() || address.ip().is_unspecified()),
-    };
-    address.port() != 0 && edge.upstreams.iter().any(|to| to.port == address.port() && host(&to.host))
 }
 
 /// Brings up what a run needs.

@@ -2,7 +2,7 @@
 //!
 //! Shared by all workers and made anew at each arming. Invariants: never more are inside than may be (but for those that were
 //! there before); who came first goes in first; a place is given back when it is dropped, whatever became of its holder;
-//! at most [`KEYS`] keys are told apart, further ones pass freely. Knows no clock and no runtime: it is told the time.
+//! at most `KEYS` keys are told apart, further ones pass freely. Knows no clock and no runtime: it is told the time.
 
 use crate::decision::{Key, Rate};
 use std::collections::{BTreeMap, HashMap};

@@ -7,6 +7,7 @@ mod asked;
 pub mod gates;
 mod matcher;
 mod overtake;
+mod prefix;
 mod tally;
 pub mod timeline;
 
@@ -18,6 +19,7 @@ use crate::fault::{Fault, Moment};
 use crate::model::{FaultRule, Ramp};
 use crate::units::Name;
 use matcher::Matcher;
+use prefix::Prefix;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -27,7 +29,7 @@ use std::time::Duration;
 pub struct Plan {
     faults: Vec<Arc<Armed>>,
     /// For each fault, side by side: faults that do not match cost next to nothing, however many there are.
-    gates: Vec<Gate>,
+    prefixes: Vec<Prefix>,
     at_accept: bool,
     on_exchange: bool,
     counts_connections: bool,
@@ -35,29 +37,6 @@ pub struct Plan {
     refuses: Option<FaultRef>,
     /// What requests may ask for themselves.
     asked: Option<Box<asked::Asked>>,
-}
-
-/// The beginning of the path that a fault wants.
-#[derive(Debug)]
-struct Gate {
-    prefix: [u8; Self::LONGEST],
-    length: u8,
-}
-
-impl Gate {
-    const LONGEST: usize = 31;
-
-    fn new(prefix: &str) -> Self {
-        let length = prefix.len().min(Self::LONGEST);
-        let mut gate = Self { prefix: [0; Self::LONGEST], length: length as u8 };
-        gate.prefix[..length].copy_from_slice(&prefix.as_bytes()[..length]);
-        gate
-    }
-
-    /// Whether a path begins as the fault wants.
-    fn lets(&self, path: &[u8]) -> bool {
-        path.starts_with(&self.prefix[..usize::from(self.length)])
-    }
 }
 
 /// One fault in force: its compiled rule, and what it has done since it was armed.
@@ -334,10 +313,10 @@ impl Plan {
         let keeps =
             |fault: &Arc<Armed>| fault.rule.actions.iter().any(|action| matches!(action, Fault::Stale(_)));
         let keeps_answers = faults.iter().any(keeps);
-        let gates = faults.iter().map(|fault| Gate::new(fault.rule.matcher.path_prefix())).collect();
+        let prefixes = faults.iter().map(|fault| Prefix::new(fault.rule.matcher.path_prefix())).collect();
         Self {
             faults,
-            gates,
+            prefixes,
             at_accept,
             on_exchange,
             counts_connections,
@@ -410,9 +389,9 @@ impl Plan {
         let mut decision = Decision::default();
         let protocol = subject.protocol();
         let path = if protocol == Protocol::Http { Some(subject.path().as_bytes()) } else { None };
-        for (place, (fault, gate)) in self.faults.iter().zip(&self.gates).enumerate() {
+        for (place, (fault, prefix)) in self.faults.iter().zip(&self.prefixes).enumerate() {
             // a connection that was only accepted has no path yet
-            if stage == Stage::Exchange && path.is_some_and(|path| !gate.lets(path)) {
+            if stage == Stage::Exchange && path.is_some_and(|path| !prefix.lets(path)) {
                 continue;
             }
             let rule = &*fault.rule;

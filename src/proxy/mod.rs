@@ -6,6 +6,7 @@
 
 mod act;
 mod answer;
+mod asker;
 mod coding;
 mod copies;
 mod deliver;

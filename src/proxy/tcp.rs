@@ -1,12 +1,13 @@
 //! A connection of a TCP edge: one exchange from accept to the end of both sides.
 
 use super::act::{self, Released};
+use super::asker::Asker;
 use super::deliver::cut_to_next;
 use super::edge::EdgeHere;
 use super::exchange::Record;
 use super::gate::{self, Stopped};
 use super::h1::{self, Left, Next};
-use super::tunnel::{self, Asker};
+use super::tunnel;
 use crate::decision::{Action, Cut, Then};
 use crate::http1::connection::Conn;
 use crate::net::{socket, timer::Deadline};

@@ -4,6 +4,7 @@
 //! goes first; an open tunnel is asked about anew when a fault is armed, once for each.
 
 use super::act::{self, Released};
+use super::asker::{Asker, acts_on_tunnels};
 use super::deliver::{add_mark, cut_to_next};
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
@@ -12,17 +13,14 @@ use super::gate;
 use super::h1::{self, Caller, Intake, Left, Next};
 use super::shape::{Shaper, cut_action};
 use super::slot::InForce;
-use super::subject;
 use super::tunnel_bytes::{self, Mangle, Piece};
-use crate::decision::{Action, Cut, Decision, FaultRef, Protocol, Subject};
+use crate::decision::{Action, Cut, FaultRef};
 use crate::http1::connection::{Conn, LARGE, SMALL};
-use crate::http1::{self, Limits};
 use crate::net::socket;
 use crate::net::timer::{self, Deadline};
-use crate::plan::{Armed, Stage};
+use crate::plan::Armed;
 use crate::telemetry::{ConnectionOutcome, Ending, Origin};
 use std::future::{Future, pending, poll_fn};
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,42 +57,6 @@ pub(super) async fn upgraded(
     let edge = caller.edge.clone();
     let (next, _) = relay(&edge, &mut caller.conn, up, &asker, asked, struck, record).await;
     next
-}
-
-/// Who asks the plan on behalf of an open tunnel.
-pub(super) struct Asker {
-    pub peer: IpAddr,
-    pub connection: u64,
-    /// The request head it began with; `None` on a TCP edge.
-    pub head: Option<Vec<u8>>,
-    pub health: bool,
-}
-
-impl Asker {
-    /// Asks those faults that were not asked before.
-    pub(super) fn ask(
-        &self,
-        edge: &EdgeHere,
-        in_force: &Arc<InForce>,
-        known: &[Arc<Armed>],
-    ) -> Option<Box<Struck>> {
-        let now = edge.shared.epoch.elapsed();
-        let new = |fault: &Arc<Armed>| !known.iter().any(|known| Arc::ptr_eq(known, fault));
-        let ask = |subject: &dyn Subject| in_force.plan.decide_for(subject, now, Stage::Exchange, new);
-        let decision = match &self.head {
-            None => {
-                let (peer, connection) = (self.peer, self.connection);
-                ask(&subject::Connection { protocol: Protocol::Tcp, peer, connection })
-            }
-            Some(bytes) => {
-                let mut slots = http1::slots();
-                let head = http1::parse_request(bytes, &mut slots, &Limits::default()).ok()??;
-                let (peer, connection, health) = (self.peer, self.connection, self.health);
-                ask(&subject::Request { edge, head: &head, path: head.path(), peer, connection, health })
-            }
-        };
-        Struck::new(decision, in_force.clone())
-    }
 }
 
 /// What one decision does to an open tunnel.
@@ -284,19 +246,6 @@ pub(super) async fn relay(
         h1::settle(caller, &deadline).await;
     }
     (next, in_order)
-}
-
-/// Whether a decision does anything to a tunnel that is open already; if not, its place under `max` is free again. It leads
-/// to where it leads: `reroute` is for new ones.
-fn acts_on_tunnels(decision: &Decision) -> bool {
-    let acts = |shape: &crate::decision::Shape| match &shape.bytes {
-        Some(bytes) => bytes.acts_on_streams() || !shape.is_plain(),
-        None => !shape.is_clean(),
-    };
-    !decision.freezes.is_empty()
-        || acts(&decision.up)
-        || acts(&decision.down)
-        || !matches!(decision.action, Action::Forward | Action::Reroute(..))
 }
 
 enum Event {

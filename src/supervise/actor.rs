@@ -9,6 +9,7 @@ use super::env::{self, Vars};
 use super::ledger::Ledger;
 use super::life::{Command, Input, Tell};
 use super::machine::Machine;
+use super::note::Note;
 use super::output::{self, Awaited, Said, Voice};
 use super::ready::{Doubt, Look};
 use super::unit::{Process, ServiceStatus, Unit};
@@ -35,32 +36,6 @@ const IDLE: Duration = Duration::from_secs(3600);
 
 /// What all can read of how the services are.
 pub(super) type Board = Arc<Mutex<Vec<ServiceStatus>>>;
-
-/// What tasks tell the actor.
-#[derive(Debug)]
-pub(super) enum Note {
-    Ready {
-        unit: usize,
-        incarnation: u32,
-    },
-    Exited {
-        unit: usize,
-        incarnation: u32,
-        exit: Exit,
-    },
-    /// A hook was applied, or could not be.
-    Hooked {
-        id: u64,
-        done: Result<(), String>,
-    },
-    /// The hooks of a fault on a service were undone (whether there were any), or could not be.
-    Unhooked {
-        id: u64,
-        done: Result<bool, String>,
-    },
-    /// Nothing of ours runs any more, or cannot be ended.
-    Ended(Result<usize, String>),
-}
 
 /// Starts a supervisor. Nothing of a service runs before it is told to bring them up.
 ///

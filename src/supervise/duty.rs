@@ -3,9 +3,10 @@
 //! An order on several services is one duty on each, all at the same time; the deeds of one fault on one service come one after
 //! the other. Hooks of one fault on one service never overlap. Knows nothing of processes.
 
-use super::actor::{Desk, Note};
+use super::actor::Desk;
 use super::hooks::Hooks;
 use super::life::Input;
+use super::note::Note;
 use super::{Failure, Hit, Order, Pace};
 use crate::model::Deed;
 use crate::telemetry::Event;

@@ -1,8 +1,9 @@
 //! The hooks of all faults: those of one fault on one service are carried out one after the other, away from the supervisor's loop.
 
-use super::actor::{Desk, Note};
+use super::actor::Desk;
 use super::hook::{self, Applied};
 use super::ledger::Ledger;
+use super::note::Note;
 use crate::model::Hook;
 use crate::units::Name;
 use std::collections::BTreeMap;

@@ -17,6 +17,7 @@ pub mod ledger;
 mod life;
 mod machine;
 mod marker;
+mod note;
 mod order;
 mod output;
 mod ready;
