@@ -377,8 +377,9 @@ impl Control {
     pub fn stop(&self, grace: Duration) -> bool {
         {
             let mut state = lock(&self.state);
-            self.remove(&mut state, "end", |_| true);
+            // first, so that nothing stands ready to be asked for any more, and who asked is let go
             state.stopped = true;
+            self.remove(&mut state, "end", |_| true);
         }
         self.changed.notify_all();
         let workers = lock(&self.workers).take();

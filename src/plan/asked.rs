@@ -21,8 +21,15 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Adds what the request asks for; references begin at `base`.
-    pub(super) fn decide(&self, base: usize, subject: &dyn Subject, now: Duration, decision: &mut Decision) {
+    /// Adds what the request asks for, behind what the faults of the plan do already; references begin behind theirs.
+    pub(super) fn decide(
+        &self,
+        plan: &[Arc<Armed>],
+        subject: &dyn Subject,
+        now: Duration,
+        decision: &mut Decision,
+    ) {
+        let base = plan.len();
         let named = subject.header("x-brownout-fault").map(<[u8]>::to_vec);
         let carried = subject.header("baggage").and_then(in_baggage);
         for name in [named, carried.clone()].into_iter().flatten() {
@@ -38,6 +45,8 @@ impl Asked {
                 // baggage names faults of other edges, too
                 None if Some(&name) != carried.as_ref() => subject.asked_in_vain(),
                 None => {}
+                // it strikes already, as the plan has it
+                Some((_, fault)) if strikes_already(plan, fault, decision) => {}
                 Some((place, fault)) => strike(fault, base + place, subject, now, decision),
             }
         }
@@ -81,6 +90,12 @@ impl Asked {
             decision.applied.push(by);
         }
     }
+}
+
+/// Whether the plan has chosen this one for the same fault.
+fn strikes_already(plan: &[Arc<Armed>], fault: &Armed, decision: &Decision) -> bool {
+    let chosen = decision.applied.iter().filter_map(|by| plan.get(usize::from(by.0)));
+    chosen.into_iter().any(|chosen| chosen.name() == fault.name())
 }
 
 fn strike(fault: &Armed, place: usize, subject: &dyn Subject, now: Duration, decision: &mut Decision) {
@@ -128,7 +143,7 @@ impl super::Plan {
     pub fn decide(&self, subject: &dyn Subject, now: Duration, stage: Stage) -> Decision {
         let mut decision = self.decide_for(subject, now, stage, |_| true);
         if let Some(asked) = self.asked.as_ref().filter(|_| stage == Stage::Exchange) {
-            asked.decide(self.faults.len(), subject, now, &mut decision);
+            asked.decide(&self.faults, subject, now, &mut decision);
         }
         decision
     }

@@ -204,7 +204,7 @@ async fn one(edge: &EdgeHere, route: &Route, request: &[u8], is_head: bool) -> i
         }
     };
     // its answer may come before it is sent whole
-    let _ = h1::write_all(&mut up, &deadline, times.idle, request).await;
+    let sent = h1::write_all(&mut up, &deadline, times.idle, request).await.is_ok();
     let mut answer: Option<(Body, Summed, bool)> = None;
     let broken = || io::Error::from(io::ErrorKind::InvalidData);
     loop {
@@ -233,7 +233,8 @@ async fn one(edge: &EdgeHere, route: &Route, request: &[u8], is_head: bool) -> i
             }
             if body.is_done() {
                 over = true;
-                if *keeps && up.bytes().is_empty() {
+                // one that has not got all of the request would take the next one for the rest of it
+                if sent && *keeps && up.bytes().is_empty() {
                     route.keep(up);
                     return Ok(sum.sum());
                 }

@@ -41,6 +41,12 @@ impl Head {
         out.extend_from_slice(b"\r\n");
     }
 
+    /// What it takes in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        let fields = self.fields.iter().map(|(name, value)| name.len() + value.len() + 64);
+        self.start.len() + fields.sum::<usize>()
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&[u8]> {
         self.fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &value[..])
     }

@@ -148,9 +148,12 @@ pub(super) async fn answer(
     if let (Some(real), Some(mut tee)) = (real, record.tee.take()) {
         // what it really answered is looked at here, and what passes later is not
         tee.payload(real);
+        // an answer without a body has no place for one
+        let room = has_body || intake.is_head;
         let found = older
-            .filter(|(by, _)| live(struck, by))
-            .and_then(|(by, older)| tee.older(&caller.edge, older).map(|found| (*by, found)));
+            .filter(|(by, _)| room && live(struck, by))
+            .and_then(|(by, older)| tee.older(&caller.edge, older).map(|found| (*by, found)))
+            .filter(|(_, found)| !matches!(found.status, 204 | 205));
         if let Some((by, found)) = found {
             struck.hit(by, "stale", record);
             told(struck, record, by, "answer", real, &found.body);

@@ -15,7 +15,7 @@ use super::upload::Upload;
 use crate::decision::{Cut, FaultRef};
 use crate::http1::connection::{Conn, SMALL};
 use crate::http1::{self, Body, Framing};
-use crate::telemetry::Origin;
+use crate::telemetry::{Ending, Origin};
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
@@ -133,7 +133,9 @@ impl Mangled {
 
     /// Once an exchange is concluded: what a fault has changed is not the upstream's any more.
     pub(super) fn own(&self, record: &mut Record) {
-        if self.touched || self.meter.touched {
+        // That the upstream died, or the caller left, is not its doing.
+        let ours = record.exchange.ending == Ending::Complete || record.exchange.origin == Origin::Injected;
+        if ours && (self.touched || self.meter.touched) {
             record.exchange.origin = Origin::Injected;
         }
     }
@@ -146,6 +148,7 @@ impl Mangled {
             && self.room().is_some()
         {
             answer.up_keeps = false;
+            line.record.tee = None;
             return self.stop(line).await;
         }
         loop {
@@ -157,8 +160,13 @@ impl Mangled {
                         return outcome;
                     }
                     let data = line.up.bytes()[step.data].to_vec();
+                    if let Some(tee) = &mut line.record.tee {
+                        tee.payload(&data);
+                    }
                     line.up.consume(step.consumed);
                     if let Some(outcome) = self.pass(line, &data).await {
+                        // nobody knows what else it would have said
+                        line.record.tee = None;
                         // what is left of the body makes the connection useless
                         answer.up_keeps = false;
                         return outcome;

@@ -23,7 +23,7 @@ type Hash = [u8; 16];
 /// What a request asked for, and who asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
-    /// Method and path.
+    /// Method, path, and what the caller can read: an answer in another coding is not an older one.
     place: Hash,
     query: Hash,
     /// The values of the header fields that tell callers apart, by their names.
@@ -40,7 +40,22 @@ impl Key {
         let (path, query) = head.target();
         let value = |name: &String| head.get(name).map_or([0; 16], |value| hash(&[value]));
         Some(Self {
-            place: hash(&[head.method().as_bytes(), b" ", path.as_bytes()]),
+            place: {
+                let reads = ["accept", "accept-encoding", "accept-language"];
+                let [any, coding, language] = reads.map(|name| head.get(name).unwrap_or_default());
+                let parts: [&[u8]; 9] = [
+                    head.method().as_bytes(),
+                    b" ",
+                    path.as_bytes(),
+                    b"\n",
+                    any,
+                    b"\n",
+                    coding,
+                    b"\n",
+                    language,
+                ];
+                hash(&parts)
+            },
             query: hash(&[query.as_bytes()]),
             callers: names.iter().map(|name| (Arc::from(name.as_str()), value(name))).collect(),
         })
@@ -189,7 +204,7 @@ impl Kept {
             self.order.remove(&gone.used);
             self.bytes -= gone.bytes;
         }
-        let bytes = answer.body.len() + OVERHEAD;
+        let bytes = answer.body.len() + answer.head.bytes() + OVERHEAD;
         self.bytes += bytes;
         self.order.insert(tick, key.place);
         entries.push(Entry { key, sum, since: now, answer, used: tick, bytes });
@@ -275,8 +290,11 @@ mod tests {
 
     #[test]
     fn what_was_not_used_for_longest_makes_room_and_sizes_add_up() {
-        let store = Store::new(10 * (OVERHEAD as u64 + 4));
         let now = Instant::now();
+        // what one takes, head and all
+        let (one, _) = keep(&Store::new(1 << 20), key("/0", "t"), "body", now);
+        assert!(one > OVERHEAD as i64 + 4);
+        let store = Store::new(10 * one.unsigned_abs());
         let (mut bytes, mut entries) = (0, 0);
         for n in 0..30 {
             let (more, one) = keep(&store, key(&format!("/{n}"), "t"), "body", now);
@@ -285,7 +303,7 @@ mod tests {
             let first = found(&store, &key("/0", "t"), &older(Age::Versions(1), false), "other", now);
             assert_eq!(first.as_deref(), Some("body"), "{n}");
         }
-        assert_eq!((bytes, entries), (10 * (OVERHEAD as i64 + 4), 10));
+        assert_eq!((bytes, entries), (10 * one, 10));
         for n in 0..2 * VERSIONS {
             keep(&store, key("/v", "t"), &format!("{n:04}"), now);
         }

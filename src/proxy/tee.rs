@@ -61,7 +61,10 @@ impl Tee {
         if !(200..300).contains(&status) || status == 206 {
             self.key = None;
         }
-        self.answer = Some((status, head.without_framing(), Summed::new(status)));
+        // nobody wants it
+        if self.key.is_some() || self.copies.is_some() {
+            self.answer = Some((status, head.without_framing(), Summed::new(status)));
+        }
     }
 
     /// Payload passes.
@@ -73,6 +76,9 @@ impl Tee {
         }
         if self.body.len() + bytes.len() > MOST {
             (self.key, self.body) = (None, Vec::new());
+            if self.copies.is_none() {
+                self.answer = None;
+            }
         } else {
             self.body.extend_from_slice(bytes);
         }
