@@ -3,6 +3,7 @@
 mod bodies;
 mod bytes;
 mod callers;
+mod combine;
 mod content;
 mod counting;
 mod drain;
