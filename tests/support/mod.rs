@@ -7,7 +7,7 @@ mod upstream;
 
 pub(crate) use client::{Answer, Client, End};
 pub(crate) use process::Process;
-pub(crate) use proxy::{Proxy, before, before_all, before_tcp};
+pub(crate) use proxy::{Proxy, before, before_all, before_tcp, read};
 pub(crate) use upstream::{Door, Link, Upstream, ok};
 
 use std::time::Duration;

@@ -94,11 +94,10 @@ const WHO: &[&str] = &[
     "match = { path = \"/length/**\" }",
 ];
 
-/// A fault: its keys, and whether it is about connections.
+/// A fault: its keys, and how often it may strike at most.
 #[derive(Clone, Debug)]
 struct Rule {
     keys: String,
-    at_accept: bool,
     most: u64,
 }
 
@@ -116,7 +115,7 @@ fn rules(kinds: &'static [&'static str], whos: usize) -> impl Strategy<Value = V
                 keys = format!("{keys}\n{}", kinds[more]);
             }
             let most = if WHO[who] == "max = 1" { 1 } else if WHO[who] == "first = 2" { 2 } else { u64::MAX };
-            Rule { keys, at_accept, most }
+            Rule { keys, most }
         };
         picked.into_iter().map(rule).collect()
     })
@@ -279,7 +278,7 @@ struct Tally {
     exact: bool,
 }
 
-fn call(proxy: &Proxy, caller: &Caller, at_accept: bool) -> Tally {
+fn call(proxy: &Proxy, caller: &Caller) -> Tally {
     let mut tally = Tally { exact: true, ..Tally::default() };
     let mut client = proxy.connect();
     if let Style::Leaves(when, reset) = caller.style {
@@ -305,7 +304,7 @@ fn call(proxy: &Proxy, caller: &Caller, at_accept: bool) -> Tally {
         tally.most += 1;
         let status = match seen {
             Seen::Whole(status, _) | Seen::Broken(status) => Some(status),
-            Seen::Nothing if tally.exact && !at_accept => Some(0),
+            Seen::Nothing if tally.exact => Some(0),
             Seen::Nothing => None,
             Seen::Garbage => {
                 tally.exact = false;
@@ -390,10 +389,9 @@ proptest! {
         let proxy = before(usual.at).with("record = \"1 MiB\"").start();
         let mut events = proxy.telemetry.subscribe();
         arm(&proxy, &rules, &other);
-        let at_accept = rules.iter().any(|rule| rule.at_accept);
         let tallies = std::thread::scope(|scope| {
             let proxy = &proxy;
-            let call = |caller| scope.spawn(move || call(proxy, caller, at_accept));
+            let call = |caller| scope.spawn(move || call(proxy, caller));
             heal_after(&proxy, callers.iter().map(call).collect())
         });
         proxy.wait_quiet();
