@@ -101,7 +101,8 @@ fn halted(count: usize) -> (Duration, Duration, Duration) {
 fn a_halt_lets_thousands_go_within_a_second() {
     // four descriptors each, here: both ends of both connections; and others test at the same time
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    let count = (most.saturating_sub(6_000) / 4).clamp(200, 10_000) as usize;
+    let enough = if cfg!(debug_assertions) { 2_000 } else { 10_000 };
+    let count = (most.saturating_sub(6_000) / 4).clamp(200, enough) as usize;
     let mut tries = 0;
     loop {
         tries += 1;
@@ -111,7 +112,7 @@ fn a_halt_lets_thousands_go_within_a_second() {
         if released <= bound {
             return;
         }
-        assert!(late > ms(100), "{count} held: {released:?}, and the machine was only {late:?} late by itself");
+        assert!(late > ms(50), "{count} held: {released:?}, and the machine was only {late:?} late by itself");
         // tried once more; on a machine that is that late again, its lateness is not ours
         if tries == 2 {
             assert!(released <= bound + 2 * late, "{count} held: {released:?}, {late:?} late by itself");
