@@ -1,6 +1,6 @@
 //! Faults of all kinds at once: whatever is combined, every exchange is counted once, and nothing is left after healing.
 
-use crate::support::{Client, End, Proxy, Upstream, before, before_tcp, chunked, eventually, ms, pass};
+use crate::support::{Client, End, Proxy, Upstream, before, before_tcp, chunked, eventually, ms, panics, pass};
 use brownout::telemetry::Event;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -385,7 +385,7 @@ proptest! {
     fn whatever_strikes_requests_each_is_counted_once_and_nothing_is_left(
         rules in rules(HTTP, WHO.len()), callers in callers(),
     ) {
-        let (usual, other) = (upstream(), upstream());
+        let (usual, other, known_panics) = (upstream(), upstream(), panics());
         let proxy = before(usual.at).with("record = \"1 MiB\"").start();
         let mut events = proxy.telemetry.subscribe();
         arm(&proxy, &rules, &other);
@@ -437,6 +437,7 @@ proptest! {
         let ports = [proxy.at.port(), usual.at.port(), other.at.port()];
         drop(proxy);
         eventually("no socket is left", || open_sockets(&ports) == 0);
+        prop_assert_eq!(panics(), known_panics);
     }
 }
 
@@ -472,7 +473,7 @@ proptest! {
         rules in rules(TCP, 8),
         callers in proptest::collection::vec((1usize..3000, proptest::option::weighted(0.3, any::<bool>())), 1..6),
     ) {
-        let (usual, other) = (echo(), echo());
+        let (usual, other, known_panics) = (echo(), echo(), panics());
         let proxy = before_tcp(usual.at).start();
         arm(&proxy, &rules, &other);
         let heard = std::thread::scope(|scope| {
@@ -499,5 +500,6 @@ proptest! {
         let ports = [proxy.at.port(), usual.at.port(), other.at.port()];
         drop(proxy);
         eventually("no socket is left", || open_sockets(&ports) == 0);
+        prop_assert_eq!(panics(), known_panics);
     }
 }

@@ -1,6 +1,6 @@
 //! Several faults on one exchange, as tables: gates, then delay, then the action, copies, what comes after the answer, bytes.
 
-use crate::support::{Client, Proxy, Upstream, before, eventually, ms, noise, ok};
+use crate::support::{Client, Proxy, Upstream, before, eventually, ms, noise, ok, panics};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::time::Instant;
 
@@ -200,7 +200,7 @@ fn counting() -> Upstream {
 
 #[test]
 fn copies_are_made_once_the_delay_is_over_and_not_of_what_never_goes_out() {
-    let upstream = counting();
+    let (upstream, known_panics) = (counting(), panics());
     let proxy = armed(&upstream, &["duplicate = { times = 2 }", "latency = \"60s\""]);
     let mut client = proxy.connect();
     client.send(GET);
@@ -226,6 +226,9 @@ fn copies_are_made_once_the_delay_is_over_and_not_of_what_never_goes_out() {
     assert_eq!(client.send(GET).answer().status, 500);
     upstream.wait_requests(9);
     eventually("it is a hit", || proxy.hits("a") == known + 1);
+    // the caller's own answer was thrown away: the copies are compared with each other
+    eventually("they differ", || proxy.metric("brownout_duplicates_differ_total", &[]) == 5.0);
+    assert_eq!(panics(), known_panics);
 }
 
 #[test]
