@@ -159,10 +159,16 @@ pub struct After {
 }
 
 impl After {
+    /// Whether nothing has taken the answer yet: the first in file order does, and later ones are not hit.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.respond.is_none() && self.hang.is_none() && self.cut.is_none()
+    }
+
     /// Nothing is done.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.delays.is_empty() && self.respond.is_none() && self.hang.is_none() && self.cut.is_none()
+        self.delays.is_empty() && self.is_free()
     }
 }
 

@@ -61,7 +61,9 @@ impl Apply for Drop {
                 }
             }
             DropAt::Headers => {
-                decision.after.cut.get_or_insert((moment.by, cut));
+                if decision.after.is_free() {
+                    decision.after.cut = Some((moment.by, cut));
+                }
             }
             DropAt::AfterBytes(bytes) => {
                 if decision.down.cut_bytes.is_none_or(|(_, other, _)| bytes < other) {

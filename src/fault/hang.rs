@@ -30,12 +30,13 @@ impl Apply for Hang {
                 decision.action = Action::Hang(moment.by, self.hang);
             }
             HangWhere::Request => {}
-            HangWhere::Headers => {
-                decision.after.hang.get_or_insert((moment.by, HangAt::Headers, self.hang));
+            HangWhere::Headers if decision.after.is_free() => {
+                decision.after.hang = Some((moment.by, HangAt::Headers, self.hang));
             }
-            HangWhere::Body => {
-                decision.after.hang.get_or_insert((moment.by, HangAt::Body, self.hang));
+            HangWhere::Body if decision.after.is_free() => {
+                decision.after.hang = Some((moment.by, HangAt::Body, self.hang));
             }
+            HangWhere::Headers | HangWhere::Body => {}
         }
     }
 

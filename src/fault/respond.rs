@@ -16,7 +16,9 @@ pub struct Respond {
 impl Apply for Respond {
     fn apply(&self, moment: &Moment, _dice: &mut Dice, decision: &mut Decision) {
         if self.after_upstream {
-            decision.after.respond.get_or_insert_with(|| (moment.by, self.answer.clone()));
+            if decision.after.is_free() {
+                decision.after.respond = Some((moment.by, self.answer.clone()));
+            }
         } else if decision.action.is_forward() {
             decision.action = Action::Respond(moment.by, self.answer.clone());
         }

@@ -92,21 +92,23 @@ pub(super) async fn send(
 /// Sends all copies, or as many as there are until the fault heals, and counts those whose answer was another one.
 async fn drive(job: Job, reference: oneshot::Receiver<Sum>, done: oneshot::Sender<()>) {
     let mut reference = pin!(reference);
-    let mut own = None;
+    // `None`: not known yet; a caller whose exchange ended without an answer has none
+    let mut own: Option<Option<Sum>> = None;
     {
         let mut healed = pin!(job.healed());
         if !job.wish.last && job.wish.concurrency == 1 {
             // one after the other: the caller's own is the first
-            let mut wait = pin!(async { own = reference.as_mut().await.ok() });
+            let mut wait = pin!(async { own = Some(reference.as_mut().await.ok()) });
             race(wait.as_mut(), healed.as_mut()).await;
         }
         let mut work = pin!(job.send_all());
         race(work.as_mut(), healed.as_mut()).await;
     }
     drop(done);
-    if own.is_none() {
-        own = reference.await.ok();
-    }
+    let own = match own {
+        Some(own) => own,
+        None => reference.await.ok(),
+    };
     let sums = job.sums.borrow();
     let Some(own) = own.or_else(|| sums.first().copied()) else { return };
     let differ = sums.iter().filter(|sum| **sum != own).count();

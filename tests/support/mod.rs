@@ -7,9 +7,11 @@ mod upstream;
 
 pub(crate) use client::{Answer, Client, End};
 pub(crate) use process::Process;
-pub(crate) use proxy::{Proxy, before, before_all, before_tcp};
+pub(crate) use proxy::{Proxy, before, before_all, before_tcp, read};
 pub(crate) use upstream::{Door, Link, Upstream, ok};
 
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -32,6 +34,21 @@ pub(crate) fn pass(time: Duration) {
     while let Some(left) = time.checked_sub(begun.elapsed()) {
         std::thread::park_timeout(left);
     }
+}
+
+/// How many workers have panicked in this process since this was first asked.
+pub(crate) fn panics() -> usize {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let worker = std::thread::current().name().is_some_and(|name| name.starts_with("worker-"));
+            COUNT.fetch_add(usize::from(worker), Ordering::AcqRel);
+            usual(info);
+        }));
+    });
+    COUNT.load(Ordering::Acquire)
 }
 
 /// So many milliseconds.

@@ -3,12 +3,16 @@
 mod bodies;
 mod bytes;
 mod callers;
+mod combine;
 mod content;
+mod compose;
 mod counting;
+mod decisions;
 mod drain;
 mod faults;
 mod gates;
 mod limits;
+mod promises;
 mod requests;
 mod reroute;
 mod responses;
