@@ -143,9 +143,12 @@ impl Bench {
         assert_eq!(ended.code, 0, "{what} {fault}: {ended:?}");
     }
 
+    fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        metric(&curl(&[format!("http://{}/metrics", self.admin)]), name, labels)
+    }
+
     fn hits(&self, fault: &str) -> f64 {
-        let scrape = curl(&[format!("http://{}/metrics", self.admin)]);
-        metric(&scrape, "brownout_faults_injected_total", &[&format!("fault=\"{fault}\"")])
+        self.metric("brownout_faults_injected_total", &[&format!("fault=\"{fault}\"")])
     }
 
     fn arm(&self, fault: &str) {

@@ -35,7 +35,7 @@ fn hang(setup: Setup) -> Bench {
     assert_eq!((got.ended(), got.size), ((28, "000"), 0), "{got:?}");
     std::thread::scope(|scope| {
         let held = scope.spawn(|| bench.get("/held", &[]));
-        wait("it to hang", || (bench.hits("silence") >= 2.0).then_some(()));
+        wait("it to hang", || (bench.metric("brownout_requests_held", &[]) == 1.0).then_some(()));
         assert_eq!(bench.logged("GET /held"), 0);
         bench.heal("silence");
         assert_eq!(held.join().unwrap().ended(), (0, "200"), "it goes on once that is over");

@@ -99,4 +99,6 @@ class Handler(BaseHTTPRequestHandler):
 
 ThreadingHTTPServer.request_queue_size = 128
 ThreadingHTTPServer.daemon_threads = True
+# callers that leave are what this is about
+ThreadingHTTPServer.handle_error = lambda *_: None
 ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
