@@ -116,8 +116,7 @@ fn reroute(setup: Setup) -> Bench {
     let (database, replica) = (Service::redis(), Service::redis());
     let (old, drifted) =
         ("a tenth meets the old version", "one request in twenty meets the instance that has drifted");
-    let (instead, list) =
-        ("the replica instead", format!("[\"{}\", \"{}\"]", olds[1].url(), olds[2].url()));
+    let (instead, list) = ("the replica instead", format!("[\"{}\", \"{}\"]", olds[1].url(), olds[2].url()));
     let setup = setup.set(&format!("fault.\"{old}\".reroute.upstream"), &olds[0].url());
     let setup = setup.set(&format!("fault.\"{drifted}\".reroute.upstream"), &list);
     let tcp = format!("tcp://{}", replica.address);
@@ -139,6 +138,9 @@ fn reroute(setup: Setup) -> Bench {
     redis(database.address, &["set", "who", "database"]);
     redis(replica.address, &["set", "who", "replica"]);
     let who = || redis(bench.database.unwrap(), &["get", "who"]);
-    assert_eq!((who(), bench.under(instead, who), who()), ("database".into(), "replica".into(), "database".into()));
+    assert_eq!(
+        (who(), bench.under(instead, who), who()),
+        ("database".into(), "replica".into(), "database".into())
+    );
     bench
 }

@@ -73,7 +73,8 @@ fn chunk(setup: Setup) -> Bench {
     let text = "y".repeat(20 << 10);
     assert_eq!(redis(redis_server.address, &["set", "text", &text]), "OK");
     let begun = Instant::now();
-    let got = bench.under("a database that sends in bits", || redis(bench.database.unwrap(), &["get", "text"]));
+    let got =
+        bench.under("a database that sends in bits", || redis(bench.database.unwrap(), &["get", "text"]));
     assert!(got == text, "{} bytes", got.len());
     assert!(begun.elapsed() >= Duration::from_millis(20), "20 pauses of a millisecond or more");
     bench

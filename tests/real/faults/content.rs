@@ -10,13 +10,17 @@ pub(super) const ROWS: &[Row] = &[("rewrite", rewrite), ("stale", stale), ("dupl
 
 fn rewrite(setup: Setup) -> Bench {
     let bench = setup.start();
-    let price = r#"{"price": 1250, "tax": 1.10, "currency": "EUR", "items": [{"price": 50}, {"price": 75.5}]}"#;
+    let price =
+        r#"{"price": 1250, "tax": 1.10, "currency": "EUR", "items": [{"price": 50}, {"price": 75.5}]}"#;
     bench.file("price.json", price.as_bytes());
     bench.file("page.html", b"<p>1250 EUR</p>\n<p>and so on</p>\n");
     // the client unpacks what it gets: wrong sums of gzip end it
     let get = |path: &str| bench.client("get", &[path, "a"]);
     let clean = get("/files/price.json");
-    assert_eq!((&clean["coding"], &clean["body"], &clean["mark"]), (&json!("gzip"), &json!(price), &Value::Null));
+    assert_eq!(
+        (&clean["coding"], &clean["body"], &clean["mark"]),
+        (&json!("gzip"), &json!(price), &Value::Null)
+    );
     for (name, expected) in [
         (
             "prices without their last digit",
@@ -25,12 +29,18 @@ fn rewrite(setup: Setup) -> Bench {
         ("a field that is gone", r#"{"price": 1250, "tax": 1.10, "items": []}"#),
     ] {
         let got = bench.under(name, || get("/files/price.json"));
-        assert_eq!((&got["coding"], &got["mark"], &got["status"]), (&json!("gzip"), &json!(name), &json!(200)));
+        assert_eq!(
+            (&got["coding"], &got["mark"], &got["status"]),
+            (&json!("gzip"), &json!(name), &json!(200))
+        );
         assert_eq!(got["body"], expected, "{name}");
     }
     let name = "an error page with status 200";
     let got = bench.under(name, || get("/files/page.html"));
-    assert_eq!((&got["status"], &got["type"], &got["mark"]), (&json!(200), &json!("text/html"), &json!(name)));
+    assert_eq!(
+        (&got["status"], &got["type"], &got["mark"]),
+        (&json!(200), &json!("text/html"), &json!(name))
+    );
     assert_eq!(got["body"], "<h1>we will be back soon</h1>");
     // what the service says that it was asked
     let old = |path: &str| -> Value { serde_json::from_str(get(path)["body"].as_str().unwrap()).unwrap() };
@@ -96,7 +106,11 @@ fn duplicate(setup: Setup) -> Bench {
         copies("POST /app/click", 2);
         assert_eq!(bench.get("/?read", &[]).mark(), None);
     });
-    assert_eq!(bench.metric("brownout_duplicates_differ_total", &[]), 0.0, "who is asked twice says the same");
+    assert_eq!(
+        bench.metric("brownout_duplicates_differ_total", &[]),
+        0.0,
+        "who is asked twice says the same"
+    );
     let begun = Instant::now();
     bench.under("a job that ran away", || {
         assert_eq!(bench.get("/?job", &[]).ended(), (0, "200"));
