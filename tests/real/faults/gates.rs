@@ -80,10 +80,10 @@ fn hold(at: SocketAddr, count: usize) -> Vec<TcpStream> {
 fn capacity(setup: Setup) -> Bench {
     let redis_server = Service::redis();
     let bench = setup.database(&redis_server).start();
-    let all = bench.under("a pool of five", || bench.crowd(32, "/reports/1", &[]));
+    let all = bench.under("a pool of five", || bench.crowd(48, "/reports/1", &[]));
     let of = |status: &str| all.iter().filter(|got| got.ended() == (0, status)).collect::<Vec<_>>();
     let (well, turned) = (of("200"), of("503"));
-    assert_eq!((well.len() + turned.len(), turned.is_empty()), (32, false), "20 wait, the next ones do not");
+    assert_eq!((well.len() + turned.len(), turned.is_empty()), (48, false), "20 wait, the next ones do not");
     assert!(turned.iter().all(|got| got.mark() == Some("a pool of five")), "{turned:?}");
     // so many rounds of five in a second each
     let mut seconds: Vec<f64> = well.iter().map(|got| got.seconds).collect();
@@ -113,11 +113,13 @@ fn capacity(setup: Setup) -> Bench {
 fn serialize(setup: Setup) -> Bench {
     let bench = setup.start();
     let crowd = |fault: &str, count: usize, path: &str, more: &[&str]| {
-        let begun = Instant::now();
-        let all = bench.under(fault, || bench.crowd(count, path, more));
+        let (all, took) = bench.under(fault, || {
+            let begun = Instant::now();
+            (bench.crowd(count, path, more), begun.elapsed())
+        });
         assert!(all.iter().all(|got| got.ended() == (0, "200")), "{all:?}");
         assert!(all.iter().any(|got| got.mark().is_none()), "the first one need not wait: {all:?}");
-        begun.elapsed()
+        took
     };
     let took = crowd("one lock for all writes", 9, "/app/write", &["-d", "x"]);
     assert!(took >= Duration::from_millis(8 * 50), "{took:?}");
@@ -161,7 +163,7 @@ fn connections(setup: Setup) -> Bench {
         let refused = (1..=40).find_map(count);
         assert!(refused.is_some_and(|n| n <= 11), "100 and no more: {refused:?}");
         let got = bench.get("/", &[]);
-        assert!(matches!(got.code, 52 | 56), "{got:?}");
+        assert!(matches!(got.code, 7 | 52 | 56), "{got:?}");
         let mut late = TcpStream::connect(bench.front).unwrap();
         assert!(!late.read(&mut [0]).is_ok_and(|read| read > 0));
     });
