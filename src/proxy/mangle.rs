@@ -23,8 +23,8 @@ use tokio::time::Instant;
 
 /// How much of the end of a body is said again and again.
 const TAIL: usize = 1024;
-/// A line where the size of a chunk should stand.
-const NO_CHUNK: &[u8] = b"brownout: this is no chunk size\r\n";
+/// A line where the size of a chunk should stand. It begins with no hexadecimal digit: lenient parsers take those and skip the rest.
+const NO_CHUNK: &[u8] = b"no chunk size: brownout\r\n";
 /// What comes behind an empty body that does not end.
 const FILLER: &[u8] = b" ";
 

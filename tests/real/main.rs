@@ -6,6 +6,7 @@
 
 mod content;
 mod dashboards;
+mod faults;
 mod gates;
 mod incidents;
 mod live;

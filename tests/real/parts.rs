@@ -83,9 +83,15 @@ impl Service {
 
     /// nginx with `/` (200), `/broken` (500), `/large` (1 MiB) and an access log.
     pub(crate) fn nginx() -> Self {
+        Self::nginx_with("")
+    }
+
+    /// The same, with further locations; in them, `@` is its folder.
+    pub(crate) fn nginx_with(locations: &str) -> Self {
         let (folder, address) = (tempfile::tempdir().unwrap(), free());
         let at = folder.path().display();
         fs::write(folder.path().join("large"), vec![b'x'; 1 << 20]).unwrap();
+        let locations = locations.replace('@', &at.to_string());
         let config = format!(
             "daemon off; master_process off; pid {at}/pid; error_log {at}/error.log;
              events {{ worker_connections 1024; }}
@@ -102,6 +108,7 @@ impl Service {
                    return 200 '{{\"price\": 100, \"tax\": 1.10, \"id\": \"$request_id\"}}';
                  }}
                  location = /large {{ root {at}; }}
+                 {locations}
                }}
              }}"
         );

@@ -532,7 +532,8 @@ fn frames_are_broken_as_asked() {
         let mut client = proxy.connect();
         client.send(GET).until(b"Transfer-Encoding: chunked\r\n").unwrap();
         let (got, end) = client.rest();
-        assert!(got.ends_with(b"\r\nbrownout: this is no chunk size\r\n") && end == End::Fin, "{how}");
+        // lenient parsers take hexadecimal digits and skip what stands behind them: it begins with none
+        assert!(got.ends_with(b"\r\nno chunk size: brownout\r\n") && end == End::Fin, "{how}");
         assert_eq!(proxy.hits("f"), 1);
         proxy.wait_count(1, "200", "injected");
         proxy.heal("f");
@@ -743,7 +744,7 @@ proptest! {
                 got.extend_from_slice(&rest[line + 2..line + 2 + size]);
                 rest.drain(..line + 4 + size);
             }
-            prop_assert_eq!(rest, b"brownout: this is no chunk size\r\n");
+            prop_assert_eq!(rest, b"no chunk size: brownout\r\n");
             prop_assert!(!got.is_empty());
             got
         } else {
