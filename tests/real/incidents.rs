@@ -14,7 +14,7 @@ const SLOW: f64 = 0.7;
 fn replay(folder: &Path, incident: &str) -> (Ended, Value) {
     let file = Path::new("experiments/incidents").canonicalize().unwrap().join(format!("{incident}.toml"));
     let text = std::fs::read_to_string(&file).unwrap();
-    let scale =
+    let scale: Option<f64> =
         text.lines().find_map(|line| line.strip_prefix("time_scale = ")?.split(' ').next()?.parse().ok());
     let file = file.to_str().unwrap();
     let (ended, report) = replayed(&folder.join("first"), &["run", "--admin", "none", file]);
