@@ -147,6 +147,8 @@ fn connections(setup: Setup) -> Bench {
     let database = bench.database.unwrap();
     bench.under("the database has given all its slots", || {
         assert_eq!(postgres.psql(database, "select 1").unwrap(), "1");
+        let open = || bench.metric("brownout_connections_open", &["edge=\"database\""]);
+        wait("it to be closed", || (open() == 0.0).then_some(()));
         let held = hold(database, 10);
         let said = wait("all slots to be given", || postgres.psql(database, "select 1").err());
         assert!(said.contains("FATAL:  sorry, too many clients already"), "{said}");
