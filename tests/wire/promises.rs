@@ -15,8 +15,7 @@ const LAST: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 /// Answers every request at once, from one thread however many connections there are. Ends with its runtime.
 fn crowd() -> (tokio::runtime::Runtime, std::net::SocketAddr) {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     socket2::SockRef::from(&listener).listen(4096).unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -74,7 +73,11 @@ fn halted(count: usize) -> (Duration, Duration, Duration) {
     let held: Vec<Client> = (0..count)
         .map(|n| {
             let mut client = proxy.connect();
-            client.send(if n % 3 == 0 { "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n" } else { GET });
+            client.send(if n % 3 == 0 {
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+            } else {
+                GET
+            });
             client
         })
         .collect();
@@ -93,7 +96,12 @@ fn halted(count: usize) -> (Duration, Duration, Duration) {
     }
     proxy.wait_count(count as u64 + 1, "200", "upstream");
     // it latches
-    assert!(proxy.control.arm(proxy.rule("late", "respond = 503"), brownout::control::Owner::Hand, None, 1.0).is_err());
+    assert!(
+        proxy
+            .control
+            .arm(proxy.rule("late", "respond = 503"), brownout::control::Owner::Hand, None, 1.0)
+            .is_err()
+    );
     (clean, released, heartbeat.late())
 }
 
@@ -107,12 +115,17 @@ fn a_halt_lets_thousands_go_within_a_second() {
     loop {
         tries += 1;
         let (clean, released, late) = halted(count);
-        println!("{count} held: a new one clean in {clean:?}, all released in {released:?}; the machine was {late:?} late");
+        println!(
+            "{count} held: a new one clean in {clean:?}, all released in {released:?}; the machine was {late:?} late"
+        );
         let bound = Duration::from_secs(1);
         if released <= bound {
             return;
         }
-        assert!(late > ms(50), "{count} held: {released:?}, and the machine was only {late:?} late by itself");
+        assert!(
+            late > ms(50),
+            "{count} held: {released:?}, and the machine was only {late:?} late by itself"
+        );
         // tried once more; on a machine that is that late again, its lateness is not ours
         if tries == 2 {
             assert!(released <= bound + 2 * late, "{count} held: {released:?}, {late:?} late by itself");
@@ -201,7 +214,10 @@ fn whatever_is_injected_can_be_told_from_what_is_real() {
         });
         let ours = u64::from(*origin == Origin::Injected);
         assert_eq!(proxy.count("", "injected"), ours, "{kind}");
-        assert!(proxy.count(&status.to_string(), if ours == 1 { "injected" } else { "upstream" }) >= 1, "{kind}");
+        assert!(
+            proxy.count(&status.to_string(), if ours == 1 { "injected" } else { "upstream" }) >= 1,
+            "{kind}"
+        );
     }
 }
 
@@ -215,7 +231,9 @@ fn connections_that_are_turned_away_can_be_told_from_others() {
         eventually("counted", || {
             proxy.metric("brownout_faults_injected_total", &["fault=\"it\"", "action=\"connections\""]) == 1.0
         });
-        eventually("as ours", || proxy.metric("brownout_connections_total", &["outcome=\"injected\""]) == 1.0);
+        eventually("as ours", || {
+            proxy.metric("brownout_connections_total", &["outcome=\"injected\""]) == 1.0
+        });
         // a caller lost its request with it: it is counted, as ours
         proxy.wait_count(1, "0", "injected");
         assert_eq!((proxy.hits("it"), proxy.count("", "")), (1, 1));
