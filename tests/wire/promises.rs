@@ -34,25 +34,26 @@ fn crowd() -> (tokio::runtime::Runtime, std::net::SocketAddr) {
     (runtime, at)
 }
 
-/// How late this machine lets a thread be that only wants to look at the clock.
+/// How long this machine lets a thread wait, in all, that only wants to look at the clock.
 struct Heartbeat(Arc<AtomicU64>, Arc<AtomicBool>);
 
 impl Heartbeat {
     fn start() -> Self {
-        let (worst, over) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
-        let (late, end) = (worst.clone(), over.clone());
+        let (all, over) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let (late, end) = (all.clone(), over.clone());
         std::thread::spawn(move || {
             while !end.load(Ordering::Acquire) {
                 let begun = Instant::now();
                 std::thread::park_timeout(ms(5));
-                late.fetch_max(begun.elapsed().saturating_sub(ms(5)).as_millis() as u64, Ordering::AcqRel);
+                let waited = begun.elapsed().saturating_sub(ms(5));
+                late.fetch_add(waited.as_micros() as u64, Ordering::AcqRel);
             }
         });
-        Self(worst, over)
+        Self(all, over)
     }
 
     fn late(&self) -> Duration {
-        ms(self.0.load(Ordering::Acquire))
+        Duration::from_micros(self.0.load(Ordering::Acquire))
     }
 }
 
@@ -89,7 +90,7 @@ fn halted(count: usize) -> (Duration, Duration, Duration) {
     let clean = begun.elapsed();
     assert_eq!((answer.status, answer.field("x-brownout-fault")), (200, None));
     eventually("all are let go", || proxy.held() == 0);
-    let released = begun.elapsed();
+    let (released, late) = (begun.elapsed(), heartbeat.late());
     for mut client in held {
         let answer = client.answer();
         assert_eq!((answer.status, answer.text()), (200, "real"));
@@ -102,7 +103,7 @@ fn halted(count: usize) -> (Duration, Duration, Duration) {
             .arm(proxy.rule("late", "respond = 503"), brownout::control::Owner::Hand, None, 1.0)
             .is_err()
     );
-    (clean, released, heartbeat.late())
+    (clean, released, late)
 }
 
 #[test]
@@ -128,7 +129,7 @@ fn a_halt_lets_thousands_go_within_a_second() {
         );
         // tried once more; on a machine that is that late again, its lateness is not ours
         if tries == 2 {
-            assert!(released <= bound + 2 * late, "{count} held: {released:?}, {late:?} late by itself");
+            assert!(released <= bound + late, "{count} held: {released:?}, {late:?} late by itself");
             return;
         }
     }
