@@ -382,7 +382,7 @@ proptest! {
         let tallies = std::thread::scope(|scope| {
             let proxy = &proxy;
             let call = |caller| scope.spawn(move || call(proxy, caller));
-            heal_after(&proxy, callers.iter().map(call).collect())
+            heal_after(proxy, callers.iter().map(call).collect())
         });
         proxy.wait_quiet();
         let counted = proxy.count("", "");
