@@ -1,6 +1,6 @@
 //! Faults of all kinds at once: whatever is combined, every exchange is counted once, and nothing is left after healing.
 
-use crate::support::{Client, End, Proxy, Upstream, before, before_tcp, chunked, eventually, ms, panics, pass};
+use crate::support::{Client, End, Proxy, Upstream, before, chunked, eventually, ms, panics, pass};
 use brownout::telemetry::Event;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -56,31 +56,6 @@ const HTTP: &[&str] = &[
     "drop = { how = \"close\", at = \"accept\" }",
 ];
 
-/// What may be done to TCP connections.
-const TCP: &[&str] = &[
-    "latency = \"5ms\"",
-    "latency = { chunk = \"1ms\" }",
-    "hang = { for = \"10ms\", then = \"reset\" }",
-    "hang = {}",
-    "drop = { how = \"close\", after_bytes = 100 }",
-    "drop = { how = \"reset\", after = \"10ms\" }",
-    "drop = { how = \"blackhole\" }",
-    "reroute = { upstream = \"tcp://@\" }",
-    "bandwidth = { down = \"1 MB/s\", up = \"1 MB/s\" }",
-    "chunk = { size = 300, delay = \"1ms\" }",
-    "truncate = { bytes = 300 }",
-    "truncate = { bytes = 300, clean = true }",
-    "corrupt = { bit_flips = 0.01 }",
-    "corrupt = { garbage = true }",
-    "freeze = { for = \"10ms\", every = \"40ms\" }",
-    "capacity = { max = 1, wait = \"20ms\", then = \"close\" }",
-    "capacity = { max = 1, queue = 0, then = \"reset\" }",
-    "connections = { max = 1, then = \"reset\" }",
-    "connections = { max = 1, then = \"postgres:53300\" }",
-    "connections = { max = 1, leak = true }",
-    "drop = { how = \"close\", at = \"accept\" }",
-];
-
 const WHO: &[&str] = &[
     "match = \"all\"",
     "match = \"all\"",
@@ -96,17 +71,18 @@ const WHO: &[&str] = &[
 
 /// A fault: its keys, and how often it may strike at most.
 #[derive(Clone, Debug)]
-struct Rule {
-    keys: String,
+pub(super) struct Rule {
+    pub(super) keys: String,
     most: u64,
 }
 
-fn rules(kinds: &'static [&'static str], whos: usize) -> impl Strategy<Value = Vec<Rule>> {
+pub(super) fn rules(kinds: &'static [&'static str], whos: usize) -> impl Strategy<Value = Vec<Rule>> {
     let one = (0..kinds.len(), proptest::option::weighted(0.3, 0..kinds.len()), 0..whos);
     proptest::collection::vec(one, 1..=5).prop_map(|picked| {
         let rule = |(kind, more, who): (usize, Option<usize>, usize)| {
             let key = |place: usize| kinds[place].split(' ').next();
-            let alone = |place: usize| kinds[place].starts_with("connections") || kinds[place].contains("accept");
+            let alone =
+                |place: usize| kinds[place].starts_with("connections") || kinds[place].contains("accept");
             let at_accept = alone(kind);
             let who = if at_accept && WHO[who].contains('{') { 0 } else { who };
             let who = if at_accept && WHO[who].contains("sticky") { 2 } else { who };
@@ -114,7 +90,13 @@ fn rules(kinds: &'static [&'static str], whos: usize) -> impl Strategy<Value = V
             if let Some(more) = more.filter(|more| !at_accept && !alone(*more) && key(*more) != key(kind)) {
                 keys = format!("{keys}\n{}", kinds[more]);
             }
-            let most = if WHO[who] == "max = 1" { 1 } else if WHO[who] == "first = 2" { 2 } else { u64::MAX };
+            let most = if WHO[who] == "max = 1" {
+                1
+            } else if WHO[who] == "first = 2" {
+                2
+            } else {
+                u64::MAX
+            };
             Rule { keys, most }
         };
         picked.into_iter().map(rule).collect()
@@ -155,11 +137,12 @@ fn callers() -> impl Strategy<Value = Vec<Caller>> {
         1 => Just(Style::Pipelined),
         2 => (1usize..4, any::<bool>()).prop_map(|(when, reset)| Style::Leaves(when, reset)),
     ];
-    let caller = (proptest::collection::vec(ask, 1..5), style).prop_map(|(asks, style)| Caller { asks, style });
+    let caller =
+        (proptest::collection::vec(ask, 1..5), style).prop_map(|(asks, style)| Caller { asks, style });
     proptest::collection::vec(caller, 1..5)
 }
 
-fn filler(size: usize) -> String {
+pub(super) fn filler(size: usize) -> String {
     "abcdefghij".chars().cycle().take(size).collect()
 }
 
@@ -326,18 +309,19 @@ fn call(proxy: &Proxy, caller: &Caller) -> Tally {
 }
 
 /// Sockets of these ports that somebody still holds open.
-fn open_sockets(ports: &[u16]) -> usize {
+pub(super) fn open_sockets(ports: &[u16]) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let port = |address: &str| u16::from_str_radix(address.rsplit(':').next().unwrap(), 16).unwrap();
     let open = |line: &&str| {
         let parts: Vec<&str> = line.split_whitespace().collect();
-        ["01", "08"].contains(&parts[3]) && (ports.contains(&port(parts[1])) || ports.contains(&port(parts[2])))
+        ["01", "08"].contains(&parts[3])
+            && (ports.contains(&port(parts[1])) || ports.contains(&port(parts[2])))
     };
     table.lines().skip(1).filter(open).count()
 }
 
 /// Waits for callers; faults that only end by healing are healed after a while.
-fn heal_after<T>(proxy: &Proxy, calls: Vec<std::thread::ScopedJoinHandle<'_, T>>) -> Vec<T> {
+pub(super) fn heal_after<T>(proxy: &Proxy, calls: Vec<std::thread::ScopedJoinHandle<'_, T>>) -> Vec<T> {
     let begun = Instant::now();
     while calls.iter().any(|call| !call.is_finished()) && begun.elapsed() < ms(120) {
         pass(ms(2));
@@ -347,7 +331,7 @@ fn heal_after<T>(proxy: &Proxy, calls: Vec<std::thread::ScopedJoinHandle<'_, T>>
 }
 
 /// Arms them all, known by name, so that they are remembered after healing.
-fn arm(proxy: &Proxy, rules: &[Rule], other: &Upstream) {
+pub(super) fn arm(proxy: &Proxy, rules: &[Rule], other: &Upstream) {
     let names: Vec<String> = (0..rules.len()).map(|place| format!("f{place}")).collect();
     let keys = |rule: &Rule| rule.keys.replace('@', &other.at.to_string());
     let known: Vec<_> = rules.iter().zip(&names).map(|(rule, name)| proxy.rule(name, &keys(rule))).collect();
@@ -358,7 +342,7 @@ fn arm(proxy: &Proxy, rules: &[Rule], other: &Upstream) {
 }
 
 /// What the counts of all faults must be, whatever was done.
-fn counts_fit(proxy: &Proxy, rules: &[Rule]) {
+pub(super) fn counts_fit(proxy: &Proxy, rules: &[Rule]) {
     for (place, rule) in rules.iter().enumerate() {
         let name = format!("f{place}");
         let all = proxy.control.faults();
@@ -372,10 +356,16 @@ fn counts_fit(proxy: &Proxy, rules: &[Rule]) {
     }
 }
 
-fn config(cases: u32) -> ProptestConfig {
+pub(super) fn config(cases: u32) -> ProptestConfig {
     let seed = std::env::var("PROPTEST_RNG_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let rng_seed = RngSeed::Fixed(seed);
-    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 40, rng_seed, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 40,
+        rng_seed,
+        ..ProptestConfig::default()
+    }
 }
 
 proptest! {
@@ -392,7 +382,7 @@ proptest! {
         let tallies = std::thread::scope(|scope| {
             let proxy = &proxy;
             let call = |caller| scope.spawn(move || call(proxy, caller));
-            heal_after(&proxy, callers.iter().map(call).collect())
+            heal_after(proxy, callers.iter().map(call).collect())
         });
         proxy.wait_quiet();
         let counted = proxy.count("", "");
@@ -434,69 +424,6 @@ proptest! {
         drop(client);
         proxy.wait_quiet();
         prop_assert_eq!(proxy.count("", ""), counted + 20);
-        let ports = [proxy.at.port(), usual.at.port(), other.at.port()];
-        drop(proxy);
-        eventually("no socket is left", || open_sockets(&ports) == 0);
-        prop_assert_eq!(panics(), known_panics);
-    }
-}
-
-/// One caller of an edge that echoes: how much it sends, and whether it leaves before it has heard all of it.
-fn echoed(proxy: &Proxy, size: usize, leaves: Option<bool>) -> Vec<u8> {
-    let mut client = proxy.connect();
-    client.send(filler(size));
-    match leaves {
-        Some(true) => client.reset(),
-        Some(false) => {}
-        None => match client.half_close().take(size) {
-            Ok(got) | Err((got, _)) => return got,
-        },
-    }
-    Vec::new()
-}
-
-fn echo() -> Upstream {
-    Upstream::serve(|link| {
-        while let Some(byte) = link.take(1) {
-            if !link.try_send(byte) {
-                return;
-            }
-        }
-    })
-}
-
-proptest! {
-    #![proptest_config(config(24))]
-
-    #[test]
-    fn whatever_strikes_connections_each_is_counted_once_and_nothing_is_left(
-        rules in rules(TCP, 8),
-        callers in proptest::collection::vec((1usize..3000, proptest::option::weighted(0.3, any::<bool>())), 1..6),
-    ) {
-        let (usual, other, known_panics) = (echo(), echo(), panics());
-        let proxy = before_tcp(usual.at).start();
-        arm(&proxy, &rules, &other);
-        let heard = std::thread::scope(|scope| {
-            let call = |(size, leaves): &(usize, Option<bool>)| {
-                let (proxy, size, leaves) = (&proxy, *size, *leaves);
-                scope.spawn(move || echoed(proxy, size, leaves))
-            };
-            heal_after(&proxy, callers.iter().map(call).collect())
-        });
-        let wrong = |rule: &Rule| ["corrupt", "postgres"].iter().any(|kind| rule.keys.contains(kind));
-        for ((size, _), got) in callers.iter().zip(&heard) {
-            let right = filler(*size).as_bytes().starts_with(got);
-            prop_assert!(right || rules.iter().any(wrong), "{}", String::from_utf8_lossy(got));
-        }
-        proxy.wait_quiet();
-        eventually("connections", || {
-            proxy.metric("brownout_connections_total", &[]) as usize == callers.len()
-        });
-        counts_fit(&proxy, &rules);
-        for n in 1..=20 {
-            prop_assert_eq!(echoed(&proxy, 50 * n, None), filler(50 * n).into_bytes());
-        }
-        proxy.wait_quiet();
         let ports = [proxy.at.port(), usual.at.port(), other.at.port()];
         drop(proxy);
         eventually("no socket is left", || open_sockets(&ports) == 0);

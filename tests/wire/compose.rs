@@ -43,7 +43,10 @@ fn the_first_action_wins_and_later_ones_are_not_hit() {
             // within one fault the order is not the file's, but one of them is done and it is one hit
             if first.split(' ').next() != second.split(' ').next() {
                 let proxy = armed(&upstream, &[&format!("{first}\n{second}")]);
-                assert!([status, actions.iter().find(|(keys, _)| keys == second).unwrap().1].contains(&asked(&proxy)));
+                assert!(
+                    [status, actions.iter().find(|(keys, _)| keys == second).unwrap().1]
+                        .contains(&asked(&proxy))
+                );
                 assert_eq!(proxy.hits("a"), 1, "{first} and {second}");
             }
         }
@@ -113,8 +116,14 @@ fn delays_of_all_faults_add_up() {
 fn an_answer_after_the_upstream_waits_as_long_as_the_real_one_would() {
     let upstream = Upstream::answering(ok("x"));
     for faults in [
-        ["respond = { status = 500, after_upstream = true }\nlatency = { after = \"90ms\" }", "latency = \"10ms\""],
-        ["latency = { after = \"90ms\" }\nrespond = { status = 500, after_upstream = true }", "latency = \"10ms\""],
+        [
+            "respond = { status = 500, after_upstream = true }\nlatency = { after = \"90ms\" }",
+            "latency = \"10ms\"",
+        ],
+        [
+            "latency = { after = \"90ms\" }\nrespond = { status = 500, after_upstream = true }",
+            "latency = \"10ms\"",
+        ],
     ] {
         let proxy = armed(&upstream, &faults);
         let known = upstream.requests();

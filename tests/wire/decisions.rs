@@ -82,7 +82,12 @@ fn by(user: u64) -> Ask {
 fn file(faults: &[(String, &str)]) -> Experiment {
     let faults: String = faults
         .iter()
-        .map(|(keys, kind)| format!("[[fault]]\nname = \"{}\"\nedge = \"e\"\noptional = true\n{keys}\n{kind}\n", kind.split(' ').next().unwrap()))
+        .map(|(keys, kind)| {
+            format!(
+                "[[fault]]\nname = \"{}\"\nedge = \"e\"\noptional = true\n{keys}\n{kind}\n",
+                kind.split(' ').next().unwrap()
+            )
+        })
         .enumerate()
         .map(|(place, text)| text.replacen("name = \"", &format!("name = \"f{place} "), 1))
         .collect();
@@ -121,7 +126,9 @@ fn five_percent_of_each_kind_is_five_percent() {
 #[test]
 fn no_bound_is_exceeded_by_any_kind_under_any_concurrency() {
     for kind in KINDS {
-        for (who, bound) in [("match = \"all\"\nfirst = 7", 7), ("match = \"all\"\nmax = 7", 7), ("percent = 50\nmax = 9", 9)] {
+        for (who, bound) in
+            [("match = \"all\"\nfirst = 7", 7), ("match = \"all\"\nmax = 7", 7), ("percent = 50\nmax = 9", 9)]
+        {
             let plan = plan(1, &[(who.to_owned(), kind)]);
             let struck: usize = std::thread::scope(|scope| {
                 let count = || (0..300).filter(|n| !decide(&plan, kind, *n).is_clean()).count();
@@ -173,7 +180,11 @@ fn the_same_seed_decides_the_same_for_each_kind() {
 
 #[test]
 fn a_hundred_faults_that_do_not_match_decide_nothing_and_hold_nothing() {
-    for who in ["match = { path = \"/else/**\" }", "match = { method = \"POST\" }", "match = { headers = { x-user = \"nobody\" } }"] {
+    for who in [
+        "match = { path = \"/else/**\" }",
+        "match = { method = \"POST\" }",
+        "match = { headers = { x-user = \"nobody\" } }",
+    ] {
         let faults: Vec<_> = KINDS
             .iter()
             .filter(|kind| stage(kind) == Stage::Exchange)

@@ -15,8 +15,7 @@ const LAST: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 /// Answers every request at once, from one thread however many connections there are. Ends with its runtime.
 fn crowd() -> (tokio::runtime::Runtime, std::net::SocketAddr) {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     socket2::SockRef::from(&listener).listen(4096).unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -35,25 +34,26 @@ fn crowd() -> (tokio::runtime::Runtime, std::net::SocketAddr) {
     (runtime, at)
 }
 
-/// How late this machine lets a thread be that only wants to look at the clock.
+/// How long this machine lets a thread wait, in all, that only wants to look at the clock.
 struct Heartbeat(Arc<AtomicU64>, Arc<AtomicBool>);
 
 impl Heartbeat {
     fn start() -> Self {
-        let (worst, over) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
-        let (late, end) = (worst.clone(), over.clone());
+        let (all, over) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let (late, end) = (all.clone(), over.clone());
         std::thread::spawn(move || {
             while !end.load(Ordering::Acquire) {
                 let begun = Instant::now();
                 std::thread::park_timeout(ms(5));
-                late.fetch_max(begun.elapsed().saturating_sub(ms(5)).as_millis() as u64, Ordering::AcqRel);
+                let waited = begun.elapsed().saturating_sub(ms(5));
+                late.fetch_add(waited.as_micros() as u64, Ordering::AcqRel);
             }
         });
-        Self(worst, over)
+        Self(all, over)
     }
 
     fn late(&self) -> Duration {
-        ms(self.0.load(Ordering::Acquire))
+        Duration::from_micros(self.0.load(Ordering::Acquire))
     }
 }
 
@@ -74,7 +74,11 @@ fn halted(count: usize) -> (Duration, Duration, Duration) {
     let held: Vec<Client> = (0..count)
         .map(|n| {
             let mut client = proxy.connect();
-            client.send(if n % 3 == 0 { "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n" } else { GET });
+            client.send(if n % 3 == 0 {
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+            } else {
+                GET
+            });
             client
         })
         .collect();
@@ -86,15 +90,20 @@ fn halted(count: usize) -> (Duration, Duration, Duration) {
     let clean = begun.elapsed();
     assert_eq!((answer.status, answer.field("x-brownout-fault")), (200, None));
     eventually("all are let go", || proxy.held() == 0);
-    let released = begun.elapsed();
+    let (released, late) = (begun.elapsed(), heartbeat.late());
     for mut client in held {
         let answer = client.answer();
         assert_eq!((answer.status, answer.text()), (200, "real"));
     }
     proxy.wait_count(count as u64 + 1, "200", "upstream");
     // it latches
-    assert!(proxy.control.arm(proxy.rule("late", "respond = 503"), brownout::control::Owner::Hand, None, 1.0).is_err());
-    (clean, released, heartbeat.late())
+    assert!(
+        proxy
+            .control
+            .arm(proxy.rule("late", "respond = 503"), brownout::control::Owner::Hand, None, 1.0)
+            .is_err()
+    );
+    (clean, released, late)
 }
 
 #[test]
@@ -107,15 +116,20 @@ fn a_halt_lets_thousands_go_within_a_second() {
     loop {
         tries += 1;
         let (clean, released, late) = halted(count);
-        println!("{count} held: a new one clean in {clean:?}, all released in {released:?}; the machine was {late:?} late");
+        println!(
+            "{count} held: a new one clean in {clean:?}, all released in {released:?}; the machine was {late:?} late"
+        );
         let bound = Duration::from_secs(1);
         if released <= bound {
             return;
         }
-        assert!(late > ms(50), "{count} held: {released:?}, and the machine was only {late:?} late by itself");
+        assert!(
+            late > ms(50),
+            "{count} held: {released:?}, and the machine was only {late:?} late by itself"
+        );
         // tried once more; on a machine that is that late again, its lateness is not ours
         if tries == 2 {
-            assert!(released <= bound + 2 * late, "{count} held: {released:?}, {late:?} late by itself");
+            assert!(released <= bound + late, "{count} held: {released:?}, {late:?} late by itself");
             return;
         }
     }
@@ -201,7 +215,10 @@ fn whatever_is_injected_can_be_told_from_what_is_real() {
         });
         let ours = u64::from(*origin == Origin::Injected);
         assert_eq!(proxy.count("", "injected"), ours, "{kind}");
-        assert!(proxy.count(&status.to_string(), if ours == 1 { "injected" } else { "upstream" }) >= 1, "{kind}");
+        assert!(
+            proxy.count(&status.to_string(), if ours == 1 { "injected" } else { "upstream" }) >= 1,
+            "{kind}"
+        );
     }
 }
 
@@ -215,7 +232,9 @@ fn connections_that_are_turned_away_can_be_told_from_others() {
         eventually("counted", || {
             proxy.metric("brownout_faults_injected_total", &["fault=\"it\"", "action=\"connections\""]) == 1.0
         });
-        eventually("as ours", || proxy.metric("brownout_connections_total", &["outcome=\"injected\""]) == 1.0);
+        eventually("as ours", || {
+            proxy.metric("brownout_connections_total", &["outcome=\"injected\""]) == 1.0
+        });
         // a caller lost its request with it: it is counted, as ours
         proxy.wait_count(1, "0", "injected");
         assert_eq!((proxy.hits("it"), proxy.count("", "")), (1, 1));
