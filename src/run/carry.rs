@@ -39,10 +39,16 @@ impl Driver<'_> {
                     self.settle().await;
                 }
                 self.stage.publish(Event::Phase { phase });
-                self.tell(&judge::checks(self.experiment, &self.fold));
+                // Exchanges that come before the faults are in force belong to their phase and are spared.
+                if phase != Phase::Fault {
+                    self.tell(&judge::checks(self.experiment, &self.fold));
+                }
             }
             Command::ArmEarly(life) => self.arm(life, true, inputs),
-            Command::Arm(life) => self.arm(life, false, inputs),
+            Command::Arm(life) => {
+                self.arm(life, false, inputs);
+                self.tell(&judge::checks(self.experiment, &self.fold));
+            }
             Command::BringUp => {
                 let (stage, up) = (Arc::clone(&self.stage), self.stage.bring_up());
                 self.waiting = Some(Box::pin(async move {
