@@ -57,9 +57,15 @@ fn exit_0_when_every_expectation_holds() {
         assert!(phases[phase]["requests"].as_u64() >= Some(least), "{phase}: {report:#}");
     }
     let fault = &report["faults"][0];
-    // A request may come between the change of the phase and the change of the plan.
+    // Requests may come between the change of the phase and the change of the plan: as many as the load sends in that time.
+    let at = |event: &str, key: &str, value: &str| {
+        let lines = journal.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut told = lines.filter(|line| line["event"] == event && line[key] == value);
+        told.next().unwrap()["t"].as_f64().unwrap()
+    };
+    let gap = at("armed", "fault", "late") - at("phase", "phase", "fault");
     let unmatched = phases["fault"]["requests"].as_u64().unwrap() - fault["matched"].as_u64().unwrap();
-    assert!(unmatched <= 1, "{report:#}");
+    assert!(unmatched <= 1 + (gap * 50.0).ceil() as u64, "{gap}: {report:#}");
     let (hits, matched) = (fault["hits"].as_f64().unwrap(), fault["matched"].as_f64().unwrap());
     assert!((0.1..0.5).contains(&(hits / matched)), "{fault}");
     let junit = fs::read_to_string(results(folder.path()).join("junit.xml")).unwrap();
@@ -177,7 +183,8 @@ fn exit_6_when_nothing_was_shown() {
 #[test]
 #[ignore = "with real parts (nginx, wrk): ./check real"]
 fn the_users_own_load_makes_the_traffic() {
-    let args = ["--", "sh", "-c", "exec wrk -t1 -c8 -d4s $BROWNOUT_EDGE_FRONT/"];
+    // wrk ends within the last phase, however late it began: who is stopped at the end of a run is not counted.
+    let args = ["--set", "run.recovery=20s", "--", "sh", "-c", "exec wrk -t1 -c8 -d5s $BROWNOUT_EDGE_FRONT/"];
     let (code, report, text) = run(&[SHORT, LATE, GOOD], &args);
     assert_eq!((code, &report["verdict"]), (0, &"passed".into()), "{text}");
     let counted = text.lines().find(|line| line.contains("requests in")).unwrap_or_else(|| panic!("{text}"));

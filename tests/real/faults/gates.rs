@@ -98,6 +98,9 @@ fn capacity(setup: Setup) -> Bench {
     bench.under("a pooler before the database", || {
         let database = bench.database.unwrap();
         let mut held = hold(database, 20);
+        // all of them are inside when Redis has them all, and the connection that asks
+        let clients = || redis(redis_server.address, &["info", "clients"]);
+        wait("20 to be inside", || clients().contains("connected_clients:21").then_some(()));
         let begun = Instant::now();
         let said = redis(database, &["ping"]);
         assert!(said.contains("closed") && begun.elapsed() >= Duration::from_secs(5), "{said}");
