@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["api", "run", "demo", "report"],
+    &["analysis"],
     &["control"],
     &["proxy", "supervise"],
     &["http1", "net", "telemetry"],
@@ -35,9 +36,10 @@ const KNOWS_ONLY: &[(&str, &[&str], &str)] = &[
         &["decision"],
         "its services stand in for real ones: nothing of the proxy; distributions are pure",
     ),
+    ("analysis", &["telemetry", "model"], "pure functions over what crossed the edges"),
     (
         "report",
-        &["telemetry", "model", "units", "problem"],
+        &["analysis", "telemetry", "model", "units", "problem"],
         "a fold over the journal: nothing of how a run is done",
     ),
 ];

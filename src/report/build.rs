@@ -5,6 +5,7 @@ use super::{
     CheckResult, CommandResult, EdgePhase, EdgeResult, FaultFold, FaultResult, Fold, GuardrailResult,
     Interval, LoadResult, OneOrMany, PhaseSpan, Report, judge, services,
 };
+use crate::analysis::Findings;
 use crate::model::{Deed, Experiment, FaultRule, Metric, Phase};
 use crate::telemetry::{Origin, Window};
 use crate::units::Name;
@@ -73,6 +74,7 @@ pub fn build(fold: &Fold, experiment: &Experiment, terms: &Terms) -> Report {
         exposures: services::exposures(fold, experiment),
         deeds: services::deeds(&fold.deeds, experiment),
         undo: services::deeds(&fold.undone, experiment),
+        findings: Findings::default(),
         warnings,
         interrupted: fold.interrupted.is_some(),
     }

@@ -210,7 +210,8 @@ impl Fold {
             Event::Undone { fault, service, action, done, text } => {
                 self.undone.push(deed(t, fault, service, action, *done, text));
             }
-            Event::Struck { .. } | Event::Unwritten { .. } => {}
+            Event::Struck { .. } | Event::Unwritten { .. } | Event::Passed { .. } | Event::Stalled { .. } => {
+            }
         }
     }
 

@@ -27,6 +27,7 @@ pub use replay::{quote, replay};
 pub use services::{DeedResult, ExitResult, ExposureResult, IncarnationResult, ServicePhase, ServiceResult};
 pub use verdict::{During, Exit, Terms, Verdict, expected};
 
+use crate::analysis::Findings;
 use crate::units::{Comparison, Op, Unit};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -88,6 +89,9 @@ pub struct Report {
     pub deeds: Vec<DeedResult>,
     /// What of it was taken back, and what could not be.
     pub undo: Vec<DeedResult>,
+    /// How the failure spread, and what it showed of the system.
+    #[serde(skip)]
+    pub findings: Findings,
     /// What a reader should know beside.
     pub warnings: Vec<String>,
     /// The user stopped it, whatever else went wrong.

@@ -133,6 +133,8 @@ impl Progress {
             | Event::Load { .. }
             | Event::Struck { .. }
             | Event::Unwritten { .. }
+            | Event::Passed { .. }
+            | Event::Stalled { .. }
             | Event::Finished => None,
         };
         let weighty = matches!(stamped.event, Event::Trouble { .. } | Event::Undone { done: false, .. });

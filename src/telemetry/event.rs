@@ -2,7 +2,7 @@
 
 use super::lies::Lie;
 use super::services::{Did, Saw};
-use super::{EdgeId, Window};
+use super::{EdgeId, Passed, Window};
 use crate::model::Phase;
 use crate::units::Name;
 use serde::{Deserialize, Serialize};
@@ -254,6 +254,20 @@ pub enum Event {
     },
     /// What an edge did within a window that ends at this event's time.
     Window(Window),
+    /// Exchanges of an edge that ended within a window: what the analysis reads.
+    Passed {
+        /// The edge.
+        edge: u16,
+        /// Only one logical request in so many is kept; 1: all of them.
+        one_in: u32,
+        /// They.
+        exchanges: Vec<Passed>,
+    },
+    /// Brownout, or the machine it is on, stood still until now.
+    Stalled {
+        /// For how many seconds.
+        seconds: f64,
+    },
     /// The built-in load: arrivals so far, and those not sent because too many were out.
     Load {
         /// Arrivals that were sent.
