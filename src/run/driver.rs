@@ -260,7 +260,7 @@ impl Driver<'_> {
                 Ok(None) | Err(_) => break,
             }
         }
-        self.progress.clear();
+        self.progress.end();
         let report = build(&self.fold, self.experiment, &self.options.terms);
         self.tell(&report.expectations);
         report
