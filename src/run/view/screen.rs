@@ -8,7 +8,7 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::execute;
-use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
+use ratatui::crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
 use std::io::{self, Stderr};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,10 +35,10 @@ impl Screen {
             }));
         });
         let terminal = Terminal::new(CrosstermBackend::new(io::stderr()))?;
-        execute!(io::stderr(), EnterAlternateScreen, Hide)?;
         TAKEN.store(true, Ordering::SeqCst);
-        let mut screen = Self(terminal);
-        screen.0.clear()?;
+        let screen = Self(terminal);
+        // not the clearing of `Terminal`, which asks the terminal where its cursor is, and waits for an answer
+        execute!(io::stderr(), EnterAlternateScreen, Hide, Clear(ClearType::All))?;
         Ok(screen)
     }
 
