@@ -12,6 +12,7 @@ use crate::telemetry::{Did, Event, ExitCause, Saw, Stamped, StartReason, Window}
 use crate::units::{Name, Unit};
 use std::collections::VecDeque;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Over which time the figures of the line are taken.
@@ -95,6 +96,13 @@ impl Progress {
             for (t, text) in view.lines() {
                 let _ = writeln!(self.out, "{:>8}  {text}", clock(*t));
             }
+        }
+    }
+
+    /// Where the admin address is, which has the live page.
+    pub fn at(&mut self, admin: Option<SocketAddr>) {
+        if let Some((view, _)) = &mut self.view {
+            view.admin(admin);
         }
     }
 

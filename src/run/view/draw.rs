@@ -99,7 +99,8 @@ impl Page<'_> {
 }
 
 fn head(view: &View, width: u16) -> Line<'_> {
-    let right = format!("seed {}  {}", view.seed, clock(view.now / view.scale));
+    let admin = view.admin.map_or_else(String::new, |admin| format!("http://{admin}  "));
+    let right = format!("{admin}seed {}  {}", view.seed, clock(view.now / view.scale));
     let title = view.title.as_deref().map_or_else(String::new, |title| format!("  {title}"));
     let room = usize::from(width).saturating_sub(right.chars().count() + 2 + view.name.chars().count());
     Line::from(vec![

@@ -15,6 +15,7 @@ use crate::analysis::Findings;
 use crate::model::{Experiment, Phase};
 use crate::telemetry::{Did, Event, ExitCause, Stamped, Window};
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Seconds that an edge's line shows.
@@ -30,6 +31,7 @@ pub struct View {
     name: String,
     title: Option<String>,
     seed: u64,
+    admin: Option<SocketAddr>,
     scale: f64,
     lengths: Vec<(Phase, Duration)>,
     phase: Option<(Phase, f64)>,
@@ -87,6 +89,7 @@ impl View {
             name: experiment.name.to_string(),
             title: experiment.title.clone(),
             seed: 0,
+            admin: None,
             scale,
             lengths,
             phase: None,
@@ -121,6 +124,11 @@ impl View {
             self.lines.pop_front();
         }
         self.lines.push_back((t, text));
+    }
+
+    /// Where the admin address is.
+    pub fn admin(&mut self, admin: Option<SocketAddr>) {
+        self.admin = admin;
     }
 
     /// It is this late.

@@ -17,6 +17,7 @@ fn view() -> View {
     let mut view = View::new(&experiment(), lengths, 1.0);
     tell(&mut view, 0.0, Event::Phase { phase: Phase::Baseline });
     view.seed = 42;
+    view.admin(Some(([127, 0, 0, 1], 8475).into()));
     view
 }
 
