@@ -432,7 +432,7 @@ mod tests {
         let by_status = || btree_map(any::<u16>(), any::<u64>(), 0..5);
         let by_origin = btree_map(prop::sample::select(&Origin::ALL[..]), any::<u64>(), 0..4);
         let maps = (by_status(), by_status(), by_origin, histogram(), histogram());
-        (any::<u16>(), option::of(phase()), any::<[u64; 11]>(), maps).prop_map(|(edge, phase, n, maps)| {
+        (any::<u16>(), option::of(phase()), any::<[u64; 13]>(), maps).prop_map(|(edge, phase, n, maps)| {
             Window {
                 edge,
                 phase,
@@ -446,6 +446,8 @@ mod tests {
                 abandoned: n[7],
                 zombie: n[8],
                 duplicates_differ: n[8] / 2,
+                logical: n[11],
+                retries: n[12],
                 bytes_up: n[9],
                 bytes_down: n[10],
                 by_status: maps.0,
