@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// A repetition that comes later is a new logical request.
 const WITHIN: u64 = 60_000_000;
 /// An attempt may be seen so long before the end of the one that it repeats: the caller knows of the end first.
-const SLACK: u64 = 20_000;
+const SLACK: u64 = 2_000;
 /// So many logical requests are remembered.
 const MOST: usize = 65_536;
 /// So many that were repeated lately are passed over when one has to be forgotten.
@@ -92,7 +92,7 @@ impl Attempts {
             |failed: Option<NonZeroU64>, began: u64| failed.is_some_and(|at| at.get() <= began + SLACK);
         let again = now.began <= known.ended + WITHIN
             // told before one that came after it, perhaps
-            && (any || before(known.failed, now.began) || before(now.failed, known.began));
+            && (any || if now.began >= known.began { before(known.failed, now.began) } else { before(now.failed, known.began) });
         if !again {
             *known = now;
             return Attempt::First;

@@ -45,7 +45,7 @@ fn what_repeats_is_a_retry_and_what_only_looks_alike_is_one_after_a_failure() {
         ),
         ("side by side", false, &[(0.0, 1.0, true), (0.5, 1.5, false)], &[First, First]),
         ("told late", false, &[(1.2, 1.3, false), (0.0, 1.0, true)], &[First, Retry]),
-        ("known to the caller first", false, &[(0.0, 1.0, true), (0.99, 1.5, false)], &[First, Retry]),
+        ("known to the caller first", false, &[(0.0, 1.0, true), (0.999, 1.5, false)], &[First, Retry]),
     ] {
         let mut of = Attempts::new();
         let got: Vec<_> =

@@ -25,6 +25,9 @@ const SAMPLE: Duration = Duration::from_millis(50);
 /// At most so many struck exchanges are told one by one, each second.
 const STRUCK: u64 = 2_000;
 
+/// Whoever comes so late to what he does every 100 ms or oftener stood still.
+pub(crate) const STALL: Duration = Duration::from_secs(1);
+
 /// What workers and flushes send.
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -32,6 +35,8 @@ pub(crate) enum Message {
     Joined(u64),
     /// Exchanges that have ended.
     Batch(Batch),
+    /// A worker stood still for so long, until now.
+    Stalled(Duration),
     /// A worker ended.
     Gone(u64),
     /// Everything recorded before this is to be published.
@@ -108,8 +113,10 @@ impl Collector {
 
     /// Until [`Message::Stop`].
     pub(crate) fn run(mut self) {
+        let mut awake = Instant::now();
         loop {
             let now = Instant::now();
+            self.stalled(now.saturating_duration_since(std::mem::replace(&mut awake, now)));
             if now >= self.next_sample {
                 self.sample();
                 self.next_sample = now + SAMPLE;
@@ -135,6 +142,7 @@ impl Collector {
                 Ok(Message::Gone(worker)) => {
                     self.workers.remove(&worker);
                 }
+                Ok(Message::Stalled(time)) => self.stalled(time),
                 Ok(Message::Flush(epoch)) => self.flush = Some((epoch, now + FLUSH * 9 / 10)),
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -148,6 +156,13 @@ impl Collector {
         self.sample();
         self.publish();
         self.shared.feed.close();
+    }
+
+    /// Tells that somebody stood still for so long, if it was long.
+    fn stalled(&self, time: Duration) {
+        if time >= STALL {
+            self.shared.feed.publish(Event::Stalled { seconds: (time.as_secs_f64() * 1e6).round() / 1e6 });
+        }
     }
 
     fn fold(&mut self, batch: Batch) {
