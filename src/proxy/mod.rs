@@ -7,6 +7,8 @@
 mod act;
 mod answer;
 mod asker;
+mod away;
+mod call;
 mod coding;
 mod copies;
 mod deliver;
