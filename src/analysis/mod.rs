@@ -5,6 +5,8 @@
 //! Times are real seconds from the start of the run. Knows nothing of experiments, journals and pages.
 
 mod found;
+#[cfg(test)]
+pub(crate) mod testing;
 mod traffic;
 
 pub use found::{
