@@ -8,6 +8,8 @@ mod amplification;
 mod attempts;
 mod found;
 mod series;
+#[cfg(test)]
+pub(crate) mod testing;
 mod traffic;
 mod within;
 
