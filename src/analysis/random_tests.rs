@@ -120,6 +120,7 @@ fn score(seed: u64, scores: &mut Scores) {
         if let (Some(_), Some(back)) = (e.onset, back)
             && !run.traffic.edges[edge].tcp
             && back.state != Recovered::Unmeasured
+            && shares(&run, edge).1 < 0.1
         {
             let right = (back.state == Recovered::Recovered) == e.well_since.is_some();
             let told = || {
