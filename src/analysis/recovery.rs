@@ -22,7 +22,7 @@ const BRIEF: f64 = 0.25;
 /// Shares of bad exchanges that are looked for.
 const SHARES: [f64; 2] = [0.2, 0.8];
 /// A second in which fewer were bad than this share is none of illness …
-const TENTH: f64 = 0.1;
+const TENTH: f64 = 0.15;
 /// … and of these at most so many are looked through.
 const SHOCKS: usize = 50;
 /// It is back only if so many exchanges say so.
