@@ -4,6 +4,7 @@
 //! traffic gives the same findings. Null over guess: what was not seen is `None`, and every claim has its evidence in words.
 //! Times are real seconds from the start of the run. Knows nothing of experiments, journals and pages.
 
+mod fingerprint;
 mod found;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -16,6 +17,6 @@ pub use traffic::{EdgeTraffic, FaultSpan, Gauge, PhaseSpan, Traffic};
 
 /// Reads everything there is to be read.
 #[must_use]
-pub fn analyse(_traffic: &Traffic) -> Findings {
-    Findings::default()
+pub fn analyse(traffic: &Traffic) -> Findings {
+    Findings { fingerprints: fingerprint::fingerprints(traffic), ..Findings::default() }
 }
