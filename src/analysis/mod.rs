@@ -11,7 +11,8 @@ pub(crate) mod testing;
 mod traffic;
 
 pub use found::{
-    Amplified, Breaker, Control, Findings, Fingerprint, Honesty, Onset, Recovered, Recovery, Signal, Surge,
+    Amplified, Breaker, Control, Counted, Findings, Fingerprint, Honesty, Onset, Recovered, Recovery, Signal,
+    Surge,
 };
 pub use traffic::{EdgeTraffic, FaultSpan, Gauge, PhaseSpan, Traffic};
 
