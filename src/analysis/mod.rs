@@ -9,6 +9,7 @@ mod attempts;
 mod band;
 mod change;
 mod control;
+mod fingerprint;
 mod found;
 mod graph;
 mod honesty;
@@ -34,7 +35,8 @@ use signs::Sign;
 
 pub use amplification::amplification;
 pub use found::{
-    Amplified, Breaker, Control, Findings, Fingerprint, Honesty, Onset, Recovered, Recovery, Signal, Surge,
+    Amplified, Breaker, Control, Counted, Findings, Fingerprint, Honesty, Onset, Recovered, Recovery, Signal,
+    Surge,
 };
 pub use traffic::{EdgeTraffic, FaultSpan, Gauge, PhaseSpan, Traffic};
 pub use within::{Within, recovers_within};
