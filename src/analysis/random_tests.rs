@@ -161,7 +161,7 @@ fn score(seed: u64, scores: &mut Scores) {
             (Some(_), None) => scores.found.take(false, || format!("e{edge} missed: {}", story())),
             (None, told) => {
                 let (worst, usual) = shares(&run, edge);
-                if worst <= usual + 0.05 && findings.unjudged.get(&run.traffic.edges[edge].name).is_none() {
+                if worst <= usual + 0.05 && !findings.unjudged.contains_key(&run.traffic.edges[edge].name) {
                     let false_alarm =
                         told.is_some_and(|o| matches!(o.signal, Signal::Errors | Signal::Latency));
                     scores.clean.take(!false_alarm, || {
