@@ -29,6 +29,7 @@ mod reference;
 mod safety;
 mod schema;
 mod service;
+mod spread;
 mod supervised;
 mod syntax;
 mod traffic;
@@ -46,6 +47,7 @@ pub use ports::Ports;
 pub use reference::reference;
 pub use schema::schema;
 pub use service::*;
+pub use spread::{Spread, SpreadCheck, Versus, WELL_FOR};
 
 use crate::decision::Protocol;
 pub use crate::decision::{Sticky, Upstream};
@@ -92,8 +94,12 @@ pub struct Source {
     pub text: String,
     /// The SHA-256 of the text, in hex.
     pub sha256: String,
-    /// Values of environment variables that were filled in for `${env.NAME}`.
-    pub filled: Vec<String>,
+    /// Environment variables that were filled in for `${env.NAME}`: name and value.
+    pub filled: Vec<(String, String)>,
+    /// What replaced values of it by `--set`: key and value.
+    pub set: Vec<(String, String)>,
+    /// What replaced upstreams: of this edge, or of the first.
+    pub upstream: Vec<(Option<String>, String)>,
 }
 
 /// How long each phase lasts, in the file's time.
@@ -464,6 +470,12 @@ pub enum Metric {
     Rate,
     /// The most at once.
     InFlight,
+    /// The most connections from callers at once.
+    OpenConnections,
+    /// Attempts per logical request: on the edge itself, or on the edge at this place in the file.
+    Amplification(Option<usize>),
+    /// How long after heal it was as on the baseline, and stayed so.
+    RecoversWithin,
     /// Answers to copies of requests that were not the answers to the requests themselves.
     DuplicatesDiffer,
 }
@@ -484,6 +496,9 @@ impl Metric {
             }
             Self::Rate => "rate".into(),
             Self::InFlight => "in_flight".into(),
+            Self::OpenConnections => "open_connections".into(),
+            Self::Amplification(_) => "amplification".into(),
+            Self::RecoversWithin => "recovers_within".into(),
             Self::DuplicatesDiffer => "duplicates_differ".into(),
         }
     }

@@ -161,7 +161,7 @@ pub(super) fn deeds(folded: &[DeedFold], experiment: &Experiment) -> Vec<DeedRes
 fn probes(experiment: &Experiment) -> impl Iterator<Item = (&Name, &Probe)> {
     experiment.expects.iter().filter_map(|expectation| match &expectation.on {
         On::Probe(probe) => Some((&expectation.name, probe)),
-        On::Edge { .. } | On::Service { .. } => None,
+        On::Edge { .. } | On::Service { .. } | On::Spread(_) => None,
     })
 }
 
