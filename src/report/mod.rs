@@ -13,6 +13,7 @@ mod judge_services;
 mod judge_spread;
 pub mod junit;
 mod lives;
+mod recipe;
 mod replay;
 mod services;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use build::build;
 pub use fold::{Breach, CommandFold, FaultFold, Fold, Start, Trouble};
 pub use judge_services::{Lived, lived};
 pub use lives::{DeedFold, Ended, Exposure, Incarnation, ProbeFold, ServiceFold, Sight, State};
+pub use recipe::{again, recipe};
 pub use replay::{quote, replay};
 pub use services::{DeedResult, ExitResult, ExposureResult, IncarnationResult, ServicePhase, ServiceResult};
 pub use truth::Truth;

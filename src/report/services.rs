@@ -167,7 +167,7 @@ fn probes(experiment: &Experiment) -> impl Iterator<Item = (&Name, &Probe)> {
 
 /// The service that a probe looks at: the one its edge leads to. An absolute URL is through an edge too if it names one, or
 /// calls its upstream.
-fn service_of(experiment: &Experiment, probe: &Probe) -> Option<usize> {
+pub(super) fn service_of(experiment: &Experiment, probe: &Probe) -> Option<usize> {
     let called = |text: &str, edge: &crate::model::Edge| {
         text.contains(&format!("${{edge.{}}}", edge.name))
             || edge.upstreams.iter().any(|upstream| {
