@@ -20,6 +20,7 @@ mod services;
 mod testing;
 pub mod text;
 pub mod told;
+mod traffic;
 mod truth;
 mod verdict;
 

@@ -37,7 +37,7 @@ impl<'f> Truth<'f> {
     /// All exchanges.
     #[must_use]
     pub fn traffic(&self) -> &Traffic {
-        self.traffic.get_or_init(|| Traffic::default())
+        self.traffic.get_or_init(|| self.fold.traffic())
     }
 
     /// What is found in them, in real seconds.
