@@ -7,14 +7,17 @@
 mod build;
 pub mod figures;
 mod fold;
+pub mod github;
 pub mod json;
 pub mod judge;
 mod judge_services;
 mod judge_spread;
 pub mod junit;
 mod lives;
+pub mod markdown;
 mod recipe;
 mod replay;
+mod scorecard;
 mod services;
 #[cfg(test)]
 mod testing;
@@ -30,6 +33,7 @@ pub use judge_services::{Lived, lived};
 pub use lives::{DeedFold, Ended, Exposure, Incarnation, ProbeFold, ServiceFold, Sight, State};
 pub use recipe::{again, recipe};
 pub use replay::{quote, replay};
+pub use scorecard::{Score, Scorecard, scorecard};
 pub use services::{DeedResult, ExitResult, ExposureResult, IncarnationResult, ServicePhase, ServiceResult};
 pub use truth::Truth;
 pub use verdict::{During, Exit, Terms, Verdict, expected};
