@@ -98,6 +98,18 @@ pub enum Colour {
     Never,
 }
 
+impl Colour {
+    /// Whether standard output gets colours.
+    #[must_use]
+    pub fn on_stdout(self) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never,
+        }
+    }
+}
+
 /// Where the admin API is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admin {
@@ -294,6 +306,12 @@ async fn execute_to(
             break;
         }
     }
+    if experiments.len() > 1
+        && let Err(error) = output::write_scorecard(plan.out.as_deref(), &reports)
+    {
+        let _ = writeln!(std::io::stderr(), "warning: the scorecard could not be written: {error}");
+    }
+    super::ci::tell(&reports, &super::loading::env, &mut std::io::stderr());
     // Nobody to read it is nobody to tell.
     let _ = out.write_all(results(plan, &reports).as_bytes());
     let _ = out.flush();
@@ -386,11 +404,7 @@ impl Plan {
     }
 
     fn colour(&self) -> bool {
-        match self.color {
-            Colour::Always => true,
-            Colour::Never => false,
-            Colour::Auto => anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never,
-        }
+        self.color.on_stdout()
     }
 }
 

@@ -3,7 +3,7 @@
 //! What is true or not is told as a share, 1 or 0 of 1, with words beside it. What cannot be judged is never met.
 
 use super::{CheckResult, Truth, judge};
-use crate::analysis::{Findings, Onset, Recovered};
+use crate::analysis::{Findings, Onset, Within};
 use crate::model::{Expectation, Experiment, Phase, Spread, SpreadCheck};
 use crate::units::{Op, Unit};
 
@@ -141,23 +141,20 @@ pub(super) fn recovers(
     if !truth.fold().reached(Phase::Recovery) {
         return CheckResult { reason: Some(judge::NOT_REACHED.into()), ..result };
     }
-    let Some(recovery) = truth.recovery(edge) else {
-        return CheckResult { reason: Some("no traffic".into()), ..result };
-    };
-    match (recovery.state, recovery.within) {
-        (Recovered::Recovered, Some(within)) => {
+    match truth.recovers_within(edge) {
+        Within::After(within) => {
             let within = within / judge::scale(experiment);
             CheckResult { observed: Some(within), met: Some(result.op.holds(within, result.limit)), ..result }
         }
-        (Recovered::Not, _) => {
-            let kept = recovery.sustained_by.as_ref().map_or_else(String::new, |by| format!(" ({by})"));
+        Within::Never => {
+            let mut all = truth.findings().recovery.iter();
+            let kept = all.find(|one| Some(&one.edge) == result.edge.as_ref());
+            let kept = kept.and_then(|one| one.sustained_by.as_ref());
+            let kept = kept.map_or_else(String::new, |by| format!(" ({by})"));
             let seen = format!("still ill at the end of the recovery{kept}");
             CheckResult { observed_text: Some(seen), met: Some(false), ..result }
         }
-        (Recovered::Recovered | Recovered::Unmeasured, _) => CheckResult {
-            reason: Some("it had no traffic after heal, or the recovery was too short to tell".into()),
-            ..result
-        },
+        Within::Unmeasured(why) => CheckResult { reason: Some(why.into()), ..result },
     }
 }
 

@@ -3,7 +3,7 @@
 //! Pure. Knows nothing of expectations; times are in the file's time only in [`Truth::told`].
 
 use super::Fold;
-use crate::analysis::{self, Findings, Recovery, Traffic};
+use crate::analysis::{self, Findings, Traffic, Within};
 use crate::model::Phase;
 use std::cell::OnceCell;
 
@@ -66,19 +66,12 @@ impl<'f> Truth<'f> {
     /// Attempts per logical request on an edge in a phase, or per logical request of another edge.
     #[must_use]
     pub fn amplification(&self, edge: usize, phase: Phase, per: Option<usize>) -> Option<f64> {
-        let of = |edge: usize| {
-            let name = &self.traffic().edges.get(edge)?.name;
-            let mut all = self.findings().amplification.iter();
-            all.find(|one| one.edge == *name && one.phase == phase.as_str())
-        };
-        let (attempts, logical) = (of(edge)?.attempts, of(per.unwrap_or(edge))?.logical);
-        (logical > 0).then(|| attempts as f64 / logical as f64)
+        analysis::amplification(self.traffic(), edge, phase, per)
     }
 
-    /// Whether an edge came back, in real seconds.
+    /// How soon after heal an edge was as on its baseline, in real seconds.
     #[must_use]
-    pub fn recovery(&self, edge: usize) -> Option<&Recovery> {
-        let name = &self.traffic().edges.get(edge)?.name;
-        self.findings().recovery.iter().find(|one| one.edge == *name)
+    pub fn recovers_within(&self, edge: usize) -> Within {
+        analysis::recovers_within(self.traffic(), edge)
     }
 }
