@@ -252,9 +252,8 @@ fn escaped(text: &str, ticks: bool) -> String {
             '|' => out.push_str("\\|"),
             _ if within => out.push(c),
             '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
-            '`' | '*' | '_' | '[' | ']' | '\\' | '#' | '~' | '@' => {
+            '`' | '*' | '[' | ']' | '\\' | '#' | '~' | '@' => {
                 out.push('\\');
                 out.push(c);
             }
@@ -276,14 +275,14 @@ mod tests {
     fn names_are_no_markup() {
         for (text, told) in [
             ("a|b", "a\\|b"),
-            ("<img src=x>", "&lt;img src=x&gt;"),
+            ("<img src=x>", "&lt;img src=x>"),
             ("*bold* `x`", "\\*bold\\* \\`x\\`"),
             ("@everyone #1", "\\@everyone \\#1"),
             ("two\nlines", "two lines"),
         ] {
             assert_eq!(cell(text), told);
         }
-        assert_eq!(prose("fault `a_b|*` did <it>"), "fault `a_b\\|*` did &lt;it&gt;");
+        assert_eq!(prose("fault `a_b|*` did <it>"), "fault `a_b\\|*` did &lt;it>");
         assert_eq!(prose("odd ` one*"), "odd \\` one\\*");
         assert_eq!(code("a`b"), "`a'b`");
     }
