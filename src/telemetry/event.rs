@@ -461,7 +461,7 @@ mod tests {
         let by_status = || btree_map(any::<u16>(), any::<u64>(), 0..5);
         let by_origin = btree_map(prop::sample::select(&Origin::ALL[..]), any::<u64>(), 0..4);
         let maps = (by_status(), by_status(), by_origin, histogram(), histogram());
-        (any::<u16>(), option::of(phase()), any::<[u64; 11]>(), maps).prop_map(|(edge, phase, n, maps)| {
+        (any::<u16>(), option::of(phase()), any::<[u64; 13]>(), maps).prop_map(|(edge, phase, n, maps)| {
             Window {
                 edge,
                 phase,
@@ -475,6 +475,8 @@ mod tests {
                 abandoned: n[7],
                 zombie: n[8],
                 duplicates_differ: n[8] / 2,
+                logical: n[11],
+                retries: n[12],
                 bytes_up: n[9],
                 bytes_down: n[10],
                 by_status: maps.0,
@@ -506,6 +508,49 @@ mod tests {
                 ending,
                 hits,
                 lies,
+            },
+        )
+    }
+
+    fn passed() -> impl Strategy<Value = Passed> {
+        let identity = prop_oneof![
+            Just(Identity::None),
+            any::<u64>().prop_map(Identity::Given),
+            any::<u64>().prop_map(Identity::Trace),
+            any::<u64>().prop_map(Identity::Fingerprint),
+        ];
+        let endings = [Ending::Complete, Ending::Incomplete, Ending::Unanswered, Ending::CallerLeft];
+        let how = (
+            prop::sample::select(&Origin::ALL[..]),
+            prop::sample::select(endings.to_vec()),
+            any::<[bool; 3]>(),
+            any::<u16>(),
+        );
+        let times = (seconds(), seconds(), option::of(seconds()), option::of(seconds()), seconds());
+        (times, how, identity, any::<u32>(), option::of(0u32..100_000)).prop_map(
+            |(
+                (began, took, zombie, upstream, held),
+                (origin, ending, flags, status),
+                identity,
+                target,
+                wait,
+            )| {
+                Passed {
+                    began,
+                    took,
+                    zombie,
+                    upstream,
+                    held,
+                    status,
+                    origin,
+                    ending,
+                    failed: flags[0],
+                    timed: flags[1],
+                    hit: flags[2],
+                    identity,
+                    target,
+                    retry_after: wait.map(|wait| wait as f32 / 4.0),
+                }
             },
         )
     }
@@ -543,6 +588,12 @@ mod tests {
             struck(),
             any::<u64>().prop_map(|struck| Event::Unwritten { struck }),
             window().prop_map(Event::Window),
+            (any::<u16>(), 0u32..20, vec(passed(), 0..5)).prop_map(|(edge, step, exchanges)| Event::Passed {
+                edge,
+                one_in: 1 << step,
+                exchanges
+            }),
+            seconds().prop_map(|seconds| Event::Stalled { seconds }),
             any::<[u64; 3]>().prop_map(|n| Event::Load { sent: n[0], shed: n[1], timed_out: n[2] }),
             (vec(text(), 0..3), option::of(any::<i32>()), any::<bool>())
                 .prop_map(|(argv, exit, stopped)| Event::Command { argv, exit, stopped }),

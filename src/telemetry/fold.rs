@@ -1,6 +1,7 @@
 //! A window under way: the same sums as [`Window::add`], in arrays, so that an exchange costs the collector tens of
 //! nanoseconds. Knows nothing of when a window ends.
 
+use super::attempts::Attempt;
 use super::{Ending, Exchange, Histogram, Origin, Window};
 use crate::model::Phase;
 
@@ -78,6 +79,15 @@ impl Fold {
         *failed += u64::from(exchange.failed);
         if !side.add(exchange) {
             *statuses.entry(exchange.status).or_default() += 1;
+        }
+    }
+
+    /// Counts which attempt of a logical request an exchange was.
+    pub(crate) fn attempted(&mut self, attempt: Attempt) {
+        match attempt {
+            Attempt::First => self.window.logical += 1,
+            Attempt::Retry => self.window.retries += 1,
+            Attempt::Unknown => {}
         }
     }
 

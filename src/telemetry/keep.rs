@@ -11,7 +11,7 @@ pub(crate) const RATE: f64 = 4_000.0;
 /// So many more may come at once: what a heal frees all at once is no reason to keep less.
 const BURST: f64 = 3.0 * RATE;
 /// A finer step is tried when less than this share of the rate was kept throughout [`CALM`].
-const LOW: f64 = 0.35;
+const LOW: f64 = 0.45;
 /// For so many seconds.
 const CALM: f64 = 5.0;
 /// One in so many at most.
@@ -41,6 +41,7 @@ pub(crate) struct Keep {
 
 #[derive(Debug, Default)]
 struct EdgeKeep {
+    /// Of the next one that nothing tells apart.
     ordinal: u64,
     /// Each with its ordinal.
     waiting: Vec<(u64, Passed)>,
@@ -55,7 +56,7 @@ impl Keep {
     pub(crate) fn add(&mut self, edge: u16, passed: Passed) {
         let of = self.edges.entry(edge).or_default();
         let ordinal = of.ordinal;
-        of.ordinal += 1;
+        of.ordinal += u64::from(matches!(passed.identity, Identity::None | Identity::Fingerprint(_)));
         if !is_kept(passed.identity, ordinal, self.one_in) {
             return;
         }
@@ -126,5 +127,109 @@ pub(crate) fn passed(exchange: &Exchange, began: f64) -> Passed {
         identity: exchange.identity,
         target: exchange.target,
         retry_after: exchange.retry_after,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::{Ending, Origin};
+    use proptest::prelude::*;
+
+    fn one(identity: Identity) -> Passed {
+        Passed {
+            began: 0.0,
+            took: 0.0,
+            zombie: None,
+            upstream: None,
+            held: 0.0,
+            status: 200,
+            origin: Origin::Upstream,
+            ending: Ending::Complete,
+            failed: false,
+            timed: true,
+            hit: false,
+            identity,
+            target: 0,
+            retry_after: None,
+        }
+    }
+
+    fn hash(n: u64) -> u64 {
+        n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11
+    }
+
+    /// So many exchanges a second for so many seconds, in windows of a quarter; how many are kept in the last second, and the
+    /// last step.
+    fn at_rate(keep: &mut Keep, from: f64, rate: u64, seconds: u64) -> (usize, u32) {
+        let mut last = Vec::new();
+        for quarter in 0..seconds * 4 {
+            for n in 0..rate / 4 {
+                let identity = if n % 2 == 0 {
+                    Identity::Given(hash(quarter * rate + n))
+                } else {
+                    Identity::Fingerprint(5)
+                };
+                keep.add(0, one(identity));
+            }
+            keep.refill(0.25);
+            let (one_in, taken) = keep.take(from + (quarter + 1) as f64 / 4.0);
+            last.push((taken.iter().map(|(_, passed)| passed.len()).sum::<usize>(), one_in));
+        }
+        let kept = last.iter().rev().take(4).map(|(kept, _)| kept).sum();
+        (kept, last.last().map_or(1, |(_, one_in)| *one_in))
+    }
+
+    #[test]
+    fn it_becomes_coarser_at_once_and_finer_when_it_has_been_calm() {
+        let mut keep = Keep::new();
+        assert_eq!(at_rate(&mut keep, 0.0, 3_000, 10), (3_000, 1), "all of them while they fit");
+        let (kept, step) = at_rate(&mut keep, 10.0, 20_000, 30);
+        assert!(step == 8 && kept <= 4_000, "{kept} {step}");
+        let (kept, step) = at_rate(&mut keep, 40.0, 6_000, 30);
+        assert!(step == 2 && (2_000..=4_000).contains(&kept), "{kept} {step}");
+        assert_eq!(at_rate(&mut keep, 70.0, 1_000, 30), (1_000, 1));
+    }
+
+    #[test]
+    fn what_comes_at_once_after_a_quiet_time_is_kept() {
+        let mut keep = Keep::new();
+        for n in 0..10_000 {
+            keep.add(0, one(Identity::Given(hash(n))));
+        }
+        let (one_in, taken) = keep.take(1.0);
+        assert_eq!((one_in, taken[0].1.len()), (1, 10_000));
+    }
+
+    proptest! {
+        #[test]
+        fn attempts_are_kept_together_on_every_edge_and_coarser_is_part_of_finer(
+            id in any::<u64>(), ordinals: [u64; 2], step in 0u32..20,
+        ) {
+            let (fine, coarse) = (1 << step, 2 << step);
+            for identity in [Identity::Given(id), Identity::Trace(id)] {
+                prop_assert_eq!(is_kept(identity, ordinals[0], fine), is_kept(identity, ordinals[1], fine));
+            }
+            for identity in [Identity::Given(id), Identity::Fingerprint(id), Identity::None] {
+                prop_assert!(!is_kept(identity, ordinals[0], coarse) || is_kept(identity, ordinals[0], fine));
+                prop_assert!(is_kept(identity, ordinals[0], 1));
+            }
+        }
+
+        #[test]
+        fn never_more_than_the_rate_and_what_came_at_once(counts in prop::collection::vec(0u64..30_000, 1..8)) {
+            let mut keep = Keep::new();
+            let (mut kept, mut id) = (0, 0);
+            for (at, count) in counts.iter().enumerate() {
+                for _ in 0..*count {
+                    id += 1;
+                    keep.add((id % 3) as u16, one(Identity::Given(hash(id))));
+                }
+                keep.refill(0.25);
+                let (_, taken) = keep.take(at as f64 / 4.0);
+                kept += taken.iter().map(|(_, passed)| passed.len()).sum::<usize>();
+            }
+            prop_assert!(kept as f64 <= BURST + RATE * 0.25 * counts.len() as f64 + 1.0, "{}", kept);
+        }
     }
 }

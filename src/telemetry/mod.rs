@@ -4,6 +4,7 @@
 //! ([`EdgeRecorder`]), which a scrape adds up, and hands its exchanges in batches to the collector, which folds them into
 //! [`Window`]s and publishes them as [`Event`]s. Knows nothing of sockets or of how faults are carried out.
 
+mod attempts;
 mod collector;
 pub mod event;
 mod feed;
