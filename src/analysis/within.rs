@@ -3,7 +3,7 @@
 //! From that moment on, for [`HOLDS`] seconds and to the end, failures are at most the baseline's plus a point, and 95 % of the
 //! exchanges take at most 1.5 times the baseline's and 20 ms. Stricter, and other, than the bands of `recovery`.
 
-use super::series::{cut, quantile, stalled};
+use super::series::{Stalls, cut, quantile};
 use super::{Passed, Traffic};
 use crate::model::Phase;
 
@@ -41,8 +41,9 @@ pub fn recovers_within(traffic: &Traffic, edge: usize) -> Within {
     if end - recovery.from < HOLDS {
         return Within::Unmeasured("the recovery phase is shorter than the 5 s for which it must hold");
     }
+    let stalls = Stalls::of(traffic);
     let sample = |passed: &&Passed| {
-        !stalled(traffic, passed.began, passed.ended()) && !(passed.failed && passed.ended() >= end - CUT)
+        !stalls.touch(passed.began, passed.ended()) && !(passed.failed && passed.ended() >= end - CUT)
     };
     let before: Vec<&Passed> =
         edge.exchanges.iter().filter(|it| baseline.holds(it.began)).filter(sample).collect();
