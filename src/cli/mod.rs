@@ -3,6 +3,7 @@
 pub mod check;
 mod ci;
 pub mod client;
+pub mod compare;
 pub mod demo;
 mod door;
 pub mod explain;
@@ -68,6 +69,8 @@ pub enum Command {
     Explain(Local<explain::Args>),
     /// Tells an old run again, from its journal alone
     Report(report::Args),
+    /// Holds two runs against each other: before a change, and after it
+    Compare(compare::Args),
     /// Prints the JSON Schema of experiment files, for editors
     Schema(schema::Args),
     /// Prints completions for a shell
@@ -161,6 +164,7 @@ pub fn main() -> u8 {
         }
         Command::Explain(local) => explain::run(&local.args, &local.file, local.format, &mut out, &mut err),
         Command::Report(args) => report::run(&args, &mut out),
+        Command::Compare(args) => compare::run(&args, &mut out),
         Command::Schema(args) => schema::run(&args, &mut out, &mut err),
         Command::Completions { shell } => {
             // It panics when nobody reads to the end, so not straight into a pipe.

@@ -5,6 +5,7 @@
 //! only the [`Report`]. Knows nothing of how a run is carried out.
 
 mod build;
+pub mod compare;
 pub mod figures;
 mod fold;
 pub mod github;
