@@ -105,7 +105,7 @@ fn unknown(key: &str, place: Place, shape: &'static Shape) -> Problem {
     if let Some((_, instead)) = of_runs.filter(|_| shape.name == GUARDRAIL.name) {
         return Problem::error(format!("`{key}` is no guardrail"))
             .at(place)
-            .label("known only once a run is over")
+            .label("a guardrail acts at once, on what it sees")
             .help(*instead);
     }
     let problem = Problem::error(format!("unknown key `{}` in {}", key.escape_debug(), quoted(shape.name)))

@@ -206,9 +206,7 @@ fn supervised(
             }
         };
         let (metric, measure) = metric;
-        if let Some(limit) =
-            limit(&entry.key, measure, &entry.node, Judge::Expectation(Versus::Itself), problems)
-        {
+        if let Some(limit) = limit(&entry.key, measure, &entry.node, Judge::OfService, problems) {
             checks.push(ServiceCheck { metric, limit, line: problems.line_column(place).0 });
         }
     }

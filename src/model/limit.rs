@@ -10,6 +10,8 @@ use crate::units::{Comparison, Op, Unit};
 pub(crate) enum Judge {
     /// It must hold.
     Expectation(Versus),
+    /// It must hold of a service, which is not compared with what it was.
+    OfService,
     /// It must not hold for long.
     Guardrail,
 }
@@ -91,7 +93,7 @@ pub(crate) fn limit(
         };
         problems.push(
             Problem::error(match judge {
-                Judge::Expectation(_) => format!("this limit of `{key}` cannot hold"),
+                Judge::Expectation(_) | Judge::OfService => format!("this limit of `{key}` cannot hold"),
                 Judge::Guardrail => format!("this limit of `{key}` is never breached"),
             })
             .at(node.place)

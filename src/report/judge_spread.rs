@@ -165,3 +165,7 @@ pub(super) fn no_amplification(experiment: &Experiment, per: Option<usize>) -> S
         None => "no request came".into(),
     }
 }
+
+#[cfg(test)]
+#[path = "judge_spread_tests.rs"]
+mod tests;

@@ -106,7 +106,9 @@ fn spread(report: &Report, out: &mut String) {
 
 fn expectations(report: &Report, out: &mut String) {
     let reached = |check: &&CheckResult| report.phases.iter().any(|phase| phase.name == check.phase);
-    let rows: Vec<_> = report.expectations.iter().filter(reached).take(ROWS).map(row).collect();
+    // A baseline that held says nothing that the phase after it does not say.
+    let tells = |check: &&CheckResult| check.phase != "baseline" || check.met != Some(true);
+    let rows: Vec<_> = report.expectations.iter().filter(reached).filter(tells).take(ROWS).map(row).collect();
     if rows.is_empty() {
         return;
     }
@@ -205,12 +207,8 @@ fn faults(report: &Report, out: &mut String) {
     if !rows.is_empty() {
         folded("Faults", &table(&["fault", "does", "on", "matched", "hit"], rows.into_iter()), out);
     }
-    let notes: Vec<&String> = report.warnings.iter().chain(&report.findings.cautions).take(ROWS).collect();
-    if !notes.is_empty() {
-        out.push('\n');
-    }
-    for note in notes {
-        let _ = writeln!(out, "> {}\n>", prose(note));
+    for note in report.warnings.iter().chain(&report.findings.cautions).take(ROWS) {
+        let _ = writeln!(out, "\n> {}", prose(note));
     }
 }
 

@@ -206,7 +206,7 @@ pub(crate) static EXPECT: Shape = judge!(
 );
 
 pub(crate) static AMPLIFICATION: Shape = Shape {
-    name: "`amplification`",
+    name: "amplification",
     doc: "Attempts on this edge for each logical request on another.",
     keys: &[
         key("per", Kind::Word(&TEXT), r#""checkout""#, "The edge whose logical requests are counted.")
