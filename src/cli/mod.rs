@@ -3,6 +3,7 @@
 pub mod check;
 mod ci;
 pub mod client;
+mod colour;
 pub mod compare;
 pub mod demo;
 mod door;

@@ -3,6 +3,7 @@
 //! [`plan`] makes checked words of the arguments; [`execute`] runs what was loaded, one experiment after the other, on
 //! stages that its caller brings up.
 
+pub use super::colour::Colour;
 use crate::model::Experiment;
 use crate::report::{During, Exit, Report, Terms, Verdict, expected, json, text};
 use crate::run::driver::{self, not_started};
@@ -85,29 +86,6 @@ pub enum Format {
     Human,
     /// report.json
     Json,
-}
-
-/// When colours are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Colour {
-    /// On a terminal, without NO_COLOR
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
-}
-
-impl Colour {
-    /// Whether standard output gets colours.
-    #[must_use]
-    pub fn on_stdout(self) -> bool {
-        match self {
-            Self::Always => true,
-            Self::Never => false,
-            Self::Auto => anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never,
-        }
-    }
 }
 
 /// Where the admin API is.

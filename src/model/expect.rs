@@ -31,7 +31,7 @@ pub(crate) fn expectation(
         Ground::Edge => {
             let (edge, checks) = measured(table, around, Judge::Expectation(versus), problems);
             let (edge, checks) =
-                (edge, [checks, whole(table, edge, (around, versus), phases, problems)].concat());
+                (edge, [checks, spread::whole(table, edge, (around, versus), phases, problems)].concat());
             (default_name(table, &checks), On::Edge { edge: edge?.0, checks })
         }
         Ground::Spread => {
@@ -81,15 +81,13 @@ const OF_EDGES: [&str; 7] = [
     "duplicates_differ",
 ];
 
-/// What is read of an edge from single exchanges, once they are all there.
-const OF_RUNS: [&str; 2] = ["amplification", "recovers_within"];
-
 /// What is measured on a service.
 const OF_SERVICES: [&str; 5] = ["up", "restarts", "downtime", "crash_rate", "env"];
 
 /// On what an expectation stands; nothing if it stands on several things, or on none.
 fn ground(table: &Reader<'_>, problems: &mut Problems) -> Option<Ground> {
-    let of_edge = |key: &str| OF_EDGES.contains(&key) || OF_RUNS.contains(&key) || quantile(key).is_some();
+    let of_edge =
+        |key: &str| OF_EDGES.contains(&key) || spread::OF_RUNS.contains(&key) || quantile(key).is_some();
     let kinds = table.entries().iter().filter_map(|entry| match entry.key.as_str() {
         key if of_edge(key) => Some((Ground::Edge, key, entry.key_place)),
         key if OF_SERVICES.contains(&key) => Some((Ground::Service, key, entry.key_place)),
@@ -317,7 +315,7 @@ fn measured(
                 None => Vec::new(),
             },
         };
-        anything |= !metrics.is_empty() || OF_RUNS.contains(&entry.key.as_str()) || entry.node.broken;
+        anything |= !metrics.is_empty() || spread::OF_RUNS.contains(&entry.key.as_str()) || entry.node.broken;
         for (metric, key_place, node) in metrics {
             if let Some((_, Protocol::Tcp)) = edge
                 && matches!(metric, Metric::Quantile(_) | Metric::StatusRate(_) | Metric::DuplicatesDiffer)
@@ -341,31 +339,6 @@ fn measured(
         );
     }
     (edge, checks)
-}
-
-/// What is read from single exchanges.
-fn whole(
-    table: &Reader<'_>,
-    edge: Option<(usize, Protocol)>,
-    (around, versus): (&Surroundings, Versus),
-    run: &Phases,
-    problems: &mut Problems,
-) -> Vec<Check> {
-    let mut checks = Vec::new();
-    for entry in table.entries().iter().filter(|entry| !entry.node.broken) {
-        match entry.key.as_str() {
-            "amplification" if matches!(edge, Some((_, Protocol::Tcp))) => problems.push(
-                Problem::error("`amplification` is not measured on a tcp edge")
-                    .at(entry.key_place)
-                    .label("connections are no logical requests")
-                    .help("use `rate` or `open_connections`"),
-            ),
-            "amplification" => checks.extend(spread::amplification(edge, entry, around, versus, problems)),
-            "recovers_within" => checks.extend(spread::recovers_within(table, entry, run, problems)),
-            _ => {}
-        }
-    }
-    checks
 }
 
 fn check(metric: Metric, node: &Node, judge: Judge, problems: &mut Problems) -> Option<Check> {

@@ -146,12 +146,40 @@ fn known(entry: &Entry, names: &[&str], problems: &mut Problems) -> Vec<usize> {
     places("edge", entry.node.elements(), names, problems).into_iter().map(|(place, _)| place).collect()
 }
 
+/// What is read of an edge from single exchanges, once they are all there.
+pub(crate) const OF_RUNS: [&str; 2] = ["amplification", "recovers_within"];
+
+/// What is read from single exchanges.
+pub(crate) fn whole(
+    table: &Reader<'_>,
+    edge: Option<(usize, Protocol)>,
+    (around, versus): (&Surroundings, Versus),
+    run: &Phases,
+    problems: &mut Problems,
+) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for entry in table.entries().iter().filter(|entry| !entry.node.broken) {
+        match entry.key.as_str() {
+            "amplification" if matches!(edge, Some((_, Protocol::Tcp))) => problems.push(
+                Problem::error("`amplification` is not measured on a tcp edge")
+                    .at(entry.key_place)
+                    .label("connections are no logical requests")
+                    .help("use `rate` or `open_connections`"),
+            ),
+            "amplification" => checks.extend(amplification(edge, entry, around, versus, problems)),
+            "recovers_within" => checks.extend(recovers_within(table, entry, run, problems)),
+            _ => {}
+        }
+    }
+    checks
+}
+
 /// Attempts per logical request: of the edge itself, or of another one.
-pub(crate) const TIMES: Measure =
+const TIMES: Measure =
     Measure { unit: Unit::Times, what: "a number of attempts per logical request", example: "<= 1.5x" };
 
 /// Reads `amplification`.
-pub(crate) fn amplification(
+fn amplification(
     edge: Option<(usize, Protocol)>,
     entry: &Entry,
     around: &Surroundings,
@@ -221,7 +249,7 @@ fn other(
 }
 
 /// Reads `recovers_within`.
-pub(crate) fn recovers_within(
+fn recovers_within(
     table: &Reader<'_>,
     entry: &Entry,
     run: &Phases,

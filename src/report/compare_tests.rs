@@ -1,3 +1,5 @@
+//! Two runs held against each other, and what is said of them.
+
 use super::*;
 use crate::analysis::{Onset, Recovery, Signal};
 use crate::model::{Overrides, Phase, parse};

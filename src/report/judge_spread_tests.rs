@@ -1,3 +1,5 @@
+//! Expectations on how a failure spreads and ends, held against findings and traffic of the tests' own.
+
 use super::*;
 use crate::analysis::{EdgeTraffic, PhaseSpan, Signal, Traffic};
 use crate::model::{Overrides, Phase, parse};

@@ -1,3 +1,5 @@
+//! Recipes tell no secret, and what is read back judges the same.
+
 use super::*;
 use crate::model::Overrides;
 
