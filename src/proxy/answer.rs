@@ -1,5 +1,6 @@
 //! Answers in the upstream's place: written, recorded, and what becomes of the connection after them.
 
+use super::deliver::has_gone;
 use super::exchange::Record;
 use super::h1::{Caller, Intake, Next};
 use super::reply::{self, Leaving, Trouble};
@@ -45,8 +46,18 @@ pub(super) async fn answer_client_error(
     record.outcome(Origin::Client, Ending::Complete);
     if caller.write_all(&out).await.is_err() {
         record.caller_left();
+    } else {
+        gone_by_now(caller, record).await;
     }
     Next::Close(ConnectionOutcome::Error)
+}
+
+/// Whether a caller that sends nothing more was still there for its answer: if not, it left when it ended its sending.
+async fn gone_by_now(caller: &mut Caller, record: &mut Record) {
+    if caller.left.is_some() && has_gone(caller).await {
+        record.caller_left();
+        record.ended = caller.left.at();
+    }
 }
 
 /// Writes an answer that did not come from the upstream. The connection ends after it unless the request was `read` whole.
@@ -68,7 +79,10 @@ pub(super) async fn respond(
     record.ended = Some(Instant::now());
     match written {
         Ok(()) if keep_alive => Next::Again,
-        Ok(()) => Next::Close(ConnectionOutcome::Ok),
+        Ok(()) => {
+            gone_by_now(caller, record).await;
+            Next::Close(ConnectionOutcome::Ok)
+        }
         Err(_) => {
             record.caller_left();
             Next::Reset(ConnectionOutcome::Reset)

@@ -144,9 +144,6 @@ impl Download<'_> {
                     return gone;
                 }
             }
-            if let Some(left) = caller.left {
-                caller.note_left(left);
-            }
             caller.deadline.set(if self.ready > 0 { stall } else { silence });
             let (conn, deadline) = (&mut caller.conn, &caller.deadline);
             let left = &mut caller.left;
@@ -176,12 +173,12 @@ impl Download<'_> {
                 if let Poll::Ready(side) = side {
                     return Poll::Ready(match side {
                         Side::Left(Left::Fin) => {
-                            *left = Some(Left::Fin);
+                            left.note(Left::Fin);
                             socket::finish_sending(up.stream());
                             None
                         }
                         Side::Left(Left::Reset) => {
-                            *left = Some(Left::Reset);
+                            left.note(Left::Reset);
                             Some(Delivered::CallerGone(io::ErrorKind::ConnectionReset.into()))
                         }
                         Side::Truncated | Side::Bad(_) => Some(Delivered::BadBody),
@@ -236,7 +233,7 @@ pub(super) async fn conclude(
 ) -> Next {
     let now = Instant::now();
     record.ended = Some(now);
-    record.exchange.upstream_took = Some(now.saturating_duration_since(sent));
+    record.exchange.upstream_took = Some(record.upstream_took(sent, now));
     match outcome {
         Delivered::Whole => {
             record.outcome(Origin::Upstream, Ending::Complete);
@@ -247,8 +244,8 @@ pub(super) async fn conclude(
             if caller.left.is_some() {
                 if has_gone(caller).await {
                     record.caller_left();
-                    record.ended = caller.left_at.or(record.ended);
-                    record.exchange.zombie = caller.left_at.map(|left| now.saturating_duration_since(left));
+                    record.ended = caller.left.at().or(record.ended);
+                    record.exchange.zombie = caller.left.before(now);
                 }
                 return Next::Close(ConnectionOutcome::Ok);
             }
@@ -273,8 +270,8 @@ pub(super) async fn conclude(
         }
         Delivered::CallerGone(error) => {
             record.caller_left();
-            record.ended = caller.left_at.or(record.ended);
-            record.exchange.zombie = caller.left_at.map(|left| now.saturating_duration_since(left));
+            record.ended = caller.left.at().or(record.ended);
+            record.exchange.zombie = caller.left.before(now);
             if error.kind() == io::ErrorKind::TimedOut {
                 record.outcome(Origin::Client, Ending::Incomplete);
                 return Next::Reset(ConnectionOutcome::Timeout);
@@ -310,7 +307,7 @@ pub(super) fn cut_to_next(cut: Cut) -> Next {
 }
 
 /// Whether a caller that had sent its FIN had closed altogether: then the answer meets a RST.
-async fn has_gone(caller: &mut Caller) -> bool {
+pub(super) async fn has_gone(caller: &mut Caller) -> bool {
     socket::finish_sending(caller.conn.stream());
     caller.deadline.set(Duration::from_millis(1));
     let (conn, deadline) = (&caller.conn, &caller.deadline);

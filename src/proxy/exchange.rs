@@ -28,6 +28,8 @@ pub(super) struct Record {
     pub tee: Option<Box<Tee>>,
     /// What is looked at of its body, if that says which logical request it is.
     pub print: Option<Box<Print>>,
+    /// For how long faults had held it when the upstream was called.
+    pub held_before: Duration,
     permit: bool,
 }
 
@@ -61,6 +63,7 @@ impl Record {
             },
             tee: None,
             print: None,
+            held_before: Duration::ZERO,
             permit: false,
             ended: None,
             edge: edge.clone(),
@@ -83,6 +86,12 @@ impl Record {
     pub(super) fn outcome(&mut self, origin: Origin, ending: Ending) {
         self.exchange.origin = origin;
         self.exchange.ending = ending;
+    }
+
+    /// For how long the upstream has been at it, without what faults held back meanwhile.
+    pub(super) fn upstream_took(&self, sent: Instant, now: Instant) -> Duration {
+        let held = self.exchange.waited.saturating_sub(self.held_before);
+        now.saturating_duration_since(sent).saturating_sub(held)
     }
 
     /// The caller left before it was answered; whose doing it is stays as it is if a fault kept it waiting for ever.

@@ -115,13 +115,13 @@ async fn stall(
         match left {
             // perhaps it only sends no more: what is written next will tell
             Some(Left::Fin) => {
-                caller.note_left(Left::Fin);
+                caller.left.note(Left::Fin);
                 if let Some(up) = up {
                     socket::finish_sending(up.stream());
                 }
             }
             Some(Left::Reset) => {
-                caller.note_left(Left::Reset);
+                caller.left.note(Left::Reset);
                 return Some(Left::Reset);
             }
             None => {}

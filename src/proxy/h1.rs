@@ -44,9 +44,7 @@ pub(super) struct Caller {
     pub peer: IpAddr,
     peer_text: Box<str>,
     pub number: u64,
-    pub left: Option<Left>,
-    /// When that was.
-    pub left_at: Option<Instant>,
+    pub left: Away,
     /// It said that it sends nothing behind the request that is under way.
     through: bool,
 }
@@ -58,6 +56,51 @@ pub(super) enum Left {
     Fin,
     /// It reset the connection.
     Reset,
+}
+
+/// Whether a caller has left: how, and since when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Away {
+    how: Option<Left>,
+    at: Option<Instant>,
+}
+
+impl Away {
+    /// It is still there.
+    pub(super) fn is_none(&self) -> bool {
+        self.how.is_none()
+    }
+
+    /// It has left.
+    pub(super) fn is_some(&self) -> bool {
+        self.how.is_some()
+    }
+
+    /// How.
+    pub(super) fn how(&self) -> Option<Left> {
+        self.how
+    }
+
+    /// When.
+    pub(super) fn at(&self) -> Option<Instant> {
+        self.how.and(self.at)
+    }
+
+    /// For how long, at this moment.
+    pub(super) fn before(&self, now: Instant) -> Option<Duration> {
+        self.at().map(|at| now.saturating_duration_since(at))
+    }
+
+    /// It sends nothing more, since now: if it turns out that it left, it was then.
+    pub(super) fn suspect(&mut self) {
+        self.at.get_or_insert_with(Instant::now);
+    }
+
+    /// It left: now, if it was not known before.
+    pub(super) fn note(&mut self, left: Left) {
+        self.suspect();
+        self.how = Some(left);
+    }
 }
 
 /// What becomes of the connection after an exchange.
@@ -159,8 +202,7 @@ pub(super) async fn serve(
         peer,
         peer_text: text_of(peer),
         number,
-        left: None,
-        left_at: None,
+        left: Away::default(),
         through: false,
         edge,
     };
@@ -354,12 +396,6 @@ impl Caller {
             return socket::finish_sending(self.conn.stream());
         }
         close(&mut self.conn, &self.deadline).await;
-    }
-
-    /// The caller left: now, if it was not known before.
-    pub(super) fn note_left(&mut self, left: Left) {
-        self.left = Some(left);
-        self.left_at.get_or_insert_with(Instant::now);
     }
 }
 

@@ -25,9 +25,7 @@ impl Known {
 
     /// Reads it from a head. `named` is the field that the edge says is the identity.
     pub(super) fn of(head: &RequestHead<'_, '_>, named: Option<&str>) -> Self {
-        let mut mixer = Mixer::default();
-        mixer.write(head.method.as_bytes());
-        mixer.write(b" ");
+        let mut mixer = Mixer { state: hash(head.method.as_bytes()), ..Mixer::default() };
         mixer.write(head.target.as_bytes());
         let whole = mixer.value();
         let target = (whole >> 32) as u32;
@@ -64,23 +62,24 @@ fn said(head: &RequestHead<'_, '_>, named: Option<&str>) -> Option<Identity> {
 
 /// The trace id of a valid `traceparent`: version, trace id, parent id and flags (W3C Trace Context).
 fn trace_id(value: &[u8]) -> Option<&[u8]> {
-    let whole = match (value.get(..2)?, value.len()) {
-        (b"ff", _) => false,
-        (b"00", length) => length == 55,
-        (_, length) => length == 55 || value.get(55) == Some(&b'-'),
+    let (known, rest) = value.split_first_chunk::<55>()?;
+    let [a, b, d1, id @ .., d2, p0, p1, p2, p3, p4, p5, p6, p7, p8, p9, pa, pb, pc, pd, pe, pf, d3, f0, f1] =
+        known;
+    let parent = [*p0, *p1, *p2, *p3, *p4, *p5, *p6, *p7, *p8, *p9, *pa, *pb, *pc, *pd, *pe, *pf];
+    let whole = match [*a, *b] {
+        [b'f', b'f'] => false,
+        [b'0', b'0'] => rest.is_empty(),
+        _ => matches!(rest, [] | [b'-', ..]),
     };
-    let dashes = [2, 35, 52].iter().all(|at| value.get(*at) == Some(&b'-'));
-    let (version, id, parent, flags) =
-        (value.get(..2)?, value.get(3..35)?, value.get(36..52)?, value.get(53..55)?);
-    let hex = |bytes: &[u8]| bytes.iter().fold(true, |all, byte| all & is_hex(*byte));
-    let zero = |bytes: &[u8]| bytes.iter().fold(true, |all, byte| all & (*byte == b'0'));
-    let valid = whole && dashes && [version, id, parent, flags].into_iter().all(hex);
-    (valid && !zero(id) && !zero(parent)).then_some(id)
+    let dashes = [*d1, *d2, *d3] == [b'-'; 3];
+    let hex = is_hex(&[*a, *b]) & is_hex(&[*f0, *f1]) & is_hex(&parent) & is_hex(id);
+    (whole && dashes && hex && *id != [b'0'; 32] && parent != [b'0'; 16]).then_some(id)
 }
 
-/// A digit as `traceparent` has them: in lower case.
-fn is_hex(byte: u8) -> bool {
-    byte.is_ascii_digit() | matches!(byte, b'a'..=b'f')
+/// Whether these are digits as `traceparent` has them: in lower case. Without a branch, so that they are looked at side by side.
+fn is_hex<const N: usize>(bytes: &[u8; N]) -> bool {
+    let wrong = |byte: u8| u8::from(byte.wrapping_sub(b'0') > 9) & u8::from(byte.wrapping_sub(b'a') > 5);
+    bytes.iter().fold(0, |any, byte| any | wrong(*byte)) == 0
 }
 
 /// A fingerprint under way: method and target, and what has come of the body.
@@ -188,5 +187,17 @@ impl Mixer {
 
 /// Fewer than eight bytes as a number, the first one lowest.
 fn word(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+    let (mut word, mut shift, mut rest) = (0, 0, bytes);
+    if let Some((four, more)) = rest.split_first_chunk::<4>() {
+        (word, shift, rest) = (u64::from(u32::from_le_bytes(*four)), 32, more);
+    }
+    if let Some((two, more)) = rest.split_first_chunk::<2>() {
+        word |= u64::from(u16::from_le_bytes(*two)) << shift;
+        (shift, rest) = (shift + 16, more);
+    }
+    rest.first().map_or(word, |last| word | u64::from(*last) << shift)
 }
+
+#[cfg(test)]
+#[path = "identity_tests.rs"]
+mod tests;

@@ -380,9 +380,6 @@ impl Mangled {
                 Poll::Pending
             })
             .await;
-            if let Some(left) = line.caller.left {
-                line.caller.note_left(left);
-            }
             if outcome.is_some() {
                 return outcome;
             }

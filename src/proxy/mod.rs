@@ -7,6 +7,7 @@
 mod act;
 mod answer;
 mod asker;
+mod call;
 mod coding;
 mod copies;
 mod deliver;

@@ -174,7 +174,7 @@ async fn hang_at_body(
             Then::Status(_) => Cut::Close, // the head has left: there is no other status
         })),
         Released::Left(left) => {
-            caller.note_left(left);
+            caller.left.note(left);
             record.exchange.zombie = Some(Duration::ZERO);
             Some(Delivered::CallerGone(io::ErrorKind::ConnectionReset.into()))
         }
@@ -287,18 +287,18 @@ impl Shaper {
         struck: &mut Struck,
         record: &mut Record,
     ) -> Option<Delivered> {
-        let released = match caller.left {
+        let released = match caller.left.how() {
             None => self.wait(caller, struck, record).await,
             Some(_) => Released::Over,
         };
         match released {
             // perhaps it only sends no more: what is written next will tell
             Released::Left(Left::Fin) => {
-                caller.note_left(Left::Fin);
+                caller.left.note(Left::Fin);
                 socket::finish_sending(up.stream());
             }
             Released::Left(Left::Reset) => {
-                caller.note_left(Left::Reset);
+                caller.left.note(Left::Reset);
                 return Some(Delivered::CallerGone(io::ErrorKind::ConnectionReset.into()));
             }
             Released::TooMany => return Some(Delivered::Cut(Cut::Close)),

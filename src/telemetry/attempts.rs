@@ -75,7 +75,7 @@ impl Attempts {
         };
         let target = (u64::from(exchange.target) << 2 | kind).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let began = micros(exchange.began.saturating_duration_since(self.epoch));
-        let ended = began + micros(exchange.took);
+        let ended = began.saturating_add(micros(exchange.took));
         let failed = exchange.failed || exchange.ending == Ending::CallerLeft;
         let failed = if failed { NonZeroU64::new(ended.max(1)) } else { None };
         self.attempt(hash.rotate_left(17) ^ target, any, Known { ended, began, failed })
@@ -136,7 +136,7 @@ impl Attempts {
 }
 
 fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX / 4)
+    time.as_secs().saturating_mul(1_000_000).saturating_add(time.subsec_micros().into())
 }
 
 /// Keys are hashes already.

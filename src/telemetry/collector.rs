@@ -75,6 +75,8 @@ pub(crate) struct Collector {
     forgetful: bool,
     /// It was said that not every exchange is kept.
     thinned: bool,
+    /// It was said that a reader missed some of them.
+    missed: bool,
     /// When windows were published last.
     published: Instant,
     /// Of each edge: answers to copies that differed.
@@ -106,6 +108,7 @@ impl Collector {
             attempts: BTreeMap::new(),
             forgetful: false,
             thinned: false,
+            missed: false,
             published: now,
             lost: 0,
         }
@@ -273,7 +276,16 @@ impl Collector {
         }
         let (one_in, edges) = self.keep.take(self.shared.feed.at(now));
         for (edge, exchanges) in edges {
-            self.shared.feed.publish(Event::Passed { edge, one_in, exchanges });
+            let count = exchanges.len();
+            if !self.shared.feed.publish(Event::Passed { edge, one_in, exchanges })
+                && !std::mem::replace(&mut self.missed, true)
+            {
+                let text = format!(
+                    "{count} exchanges and perhaps more came faster than they could be read, and are not analysed; metrics \
+                     and expectations know them all"
+                );
+                self.shared.feed.publish(Event::Warning { text });
+            }
         }
         if one_in > 1 && !std::mem::replace(&mut self.thinned, true) {
             let text = format!(

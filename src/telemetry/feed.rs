@@ -181,6 +181,25 @@ mod tests {
     }
 
     #[test]
+    fn single_exchanges_go_to_those_who_want_them_and_are_what_a_slow_reader_misses_first() {
+        let feed = Feed::new();
+        let passed = || Event::Passed { edge: 0, one_in: 1, exchanges: Vec::new() };
+        let mut brief = feed.subscribe(Wants::NoPassed);
+        assert!(!feed.wants_passed());
+        assert!(feed.publish(passed()));
+        assert!(brief.try_recv().is_err());
+        let reader = feed.subscribe(Wants::All);
+        assert!(feed.wants_passed());
+        let taken = (0..QUEUE).filter(|_| feed.publish(passed())).count();
+        assert!((FEW..=FEW + 1).contains(&taken), "{taken}");
+        assert_eq!(feed.missed(), 0);
+        assert!(feed.publish(Event::Finished), "what matters still has room");
+        drop(reader);
+        feed.publish(Event::Finished);
+        assert!(!feed.wants_passed(), "nobody is left who wants them");
+    }
+
+    #[test]
     fn the_clock_starts_when_told_and_never_runs_below_zero() {
         let feed = Feed::new();
         let before = Instant::now();

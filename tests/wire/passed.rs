@@ -92,8 +92,9 @@ fn the_identity_of_a_request_is_what_its_head_says_else_what_it_looks_like() {
     for (at, identity) in of.iter().enumerate() {
         assert_eq!(kind(at), std::mem::discriminant(identity), "{at}: {:?}", passed[at]);
     }
-    for at in of.len()..cases.len() {
-        assert_eq!(kind(at), std::mem::discriminant(&Identity::Fingerprint(0)), "{at}: {:?}", passed[at]);
+    for passed in &passed[of.len()..] {
+        let fingerprint = std::mem::discriminant(&Identity::Fingerprint(0));
+        assert_eq!(std::mem::discriminant(&passed.identity), fingerprint, "{passed:?}");
     }
     assert!(same(0, 1) && same(2, 3) && same(9, 10));
     // the id counts, not the field it is in
@@ -238,4 +239,146 @@ fn a_connection_is_an_exchange_of_its_whole_life_and_has_no_identity() {
     let passed = reader.wait(1)[0];
     assert_eq!((passed.identity, passed.target, passed.timed), (Identity::None, 0, false));
     assert!(passed.took >= 0.2, "{passed:?}");
+}
+
+#[test]
+fn a_caller_that_leaves_is_seen_at_that_moment_whatever_holds_it() {
+    let upstream = Upstream::serve(|link| {
+        link.request();
+        link.end();
+    });
+    let proxy = before(upstream.at).start();
+    let reader = Reader::of(&proxy);
+    let faults = [
+        "latency = \"30s\"",
+        "hang = true",
+        "drop = \"blackhole\"",
+        "freeze = { for = \"30s\", every = \"60s\" }",
+        "limit = { rate = \"1/h\", burst = 1 }\nlatency = \"30s\"",
+    ];
+    for (n, fault) in faults.into_iter().enumerate() {
+        proxy.arm("f", fault);
+        let begun = Instant::now();
+        let mut client = proxy.connect();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
+        proxy.wait_held(1);
+        pass(ms(150));
+        drop(client);
+        let left = begun.elapsed().as_secs_f64();
+        let passed = reader.wait(n + 1)[n];
+        assert_eq!(passed.ending, Ending::CallerLeft, "{fault}");
+        assert!(passed.hit && passed.failed && passed.zombie.is_none(), "{fault} {passed:?}");
+        assert!(passed.took >= 0.15 && passed.took < left + 0.2, "{fault} {passed:?} left after {left}");
+        proxy.heal("f");
+    }
+    assert_eq!(upstream.requests(), 0, "nobody is called for those who left");
+}
+
+#[test]
+fn a_caller_that_leaves_in_the_middle_of_its_body_left_then() {
+    let upstream = Upstream::serve(|link| {
+        link.head();
+        link.end();
+    });
+    let proxy = before(upstream.at).start();
+    let reader = Reader::of(&proxy);
+    let begun = Instant::now();
+    let mut client = proxy.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\nhello");
+    upstream.wait_heads(1);
+    pass(ms(150));
+    drop(client);
+    let left = begun.elapsed().as_secs_f64();
+    let passed = reader.wait(1)[0];
+    assert_eq!((passed.ending, passed.origin), (Ending::CallerLeft, Origin::Client));
+    assert!(passed.took >= 0.15 && passed.took < left + 0.2, "{passed:?} left after {left}");
+}
+
+#[test]
+fn a_caller_that_leaves_while_the_upstream_is_called_left_then() {
+    // an upstream whose queue is full answers no further call
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    full.listen(0).unwrap();
+    let at = full.local_addr().unwrap().as_socket().unwrap();
+    let _queue: Vec<_> =
+        (0..4).filter_map(|_| std::net::TcpStream::connect_timeout(&at, ms(200)).ok()).collect();
+    let proxy = before(at).with("timeout = { connect = \"2s\" }").start();
+    let reader = Reader::of(&proxy);
+    for n in 0..3 {
+        let begun = Instant::now();
+        let mut client = proxy.connect();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
+        eventually("it is under way", || proxy.in_flight() == 1);
+        pass(ms(150));
+        match n {
+            0 => drop(client),
+            1 => client.reset(),
+            _ => {
+                client.half_close();
+                assert_eq!(client.answer().status, 504, "it reads on");
+            }
+        }
+        let left = begun.elapsed().as_secs_f64();
+        let passed = reader.wait(n + 1)[n];
+        if n == 2 {
+            assert_eq!((passed.ending, passed.status), (Ending::Complete, 504));
+            continue;
+        }
+        assert_eq!((passed.ending, passed.origin), (Ending::CallerLeft, Origin::Client), "{n}");
+        assert!(passed.took >= 0.15 && passed.took < left + 0.2, "{n}: {passed:?} left after {left}");
+    }
+}
+
+#[test]
+fn the_upstream_is_not_blamed_for_what_faults_hold_back() {
+    let upstream = Upstream::answering(ok("hi"));
+    let proxy = before(upstream.at).start();
+    let reader = Reader::of(&proxy);
+    proxy.arm("f", "latency = { before = \"200ms\", after = \"300ms\" }");
+    proxy.get("/");
+    let passed = reader.wait(1)[0];
+    assert!(passed.held >= 0.5 && passed.took >= passed.held, "{passed:?}");
+    assert!(passed.upstream.unwrap() + passed.held <= passed.took, "{passed:?}");
+}
+
+#[test]
+fn what_is_only_under_way_is_in_the_windows_too() {
+    let upstream = Upstream::serve(|link| {
+        link.request();
+        link.end();
+    });
+    let proxy = before(upstream.at).start();
+    let mut events = proxy.telemetry.subscribe_to_windows();
+    let mut client = proxy.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    upstream.wait_requests(1);
+    let mut seen = 0;
+    eventually("windows are told though nothing ended", || {
+        while let Ok(stamped) = events.try_recv() {
+            if let Event::Window(window) = &stamped.event {
+                seen += usize::from(window.in_flight == 1 && window.requests == 0);
+            }
+        }
+        seen >= 3
+    });
+}
+
+#[test]
+fn repetitions_are_counted_whatever_answered_them() {
+    let upstream = Upstream::answering("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n");
+    let proxy = before(upstream.at).start();
+    let id = "x-request-id: 1\r\n";
+    ask(&proxy, "/a", id, "");
+    proxy.arm("f", "respond = { status = 503 }");
+    ask(&proxy, "/a", id, "");
+    proxy.heal("f");
+    for (target, fields) in
+        [("/a", id), ("/b", id), ("/a", ""), ("/a", ""), ("/healthz", id), ("/healthz", id)]
+    {
+        ask(&proxy, target, fields, "");
+    }
+    let of = |name: &str| proxy.metric(&format!("brownout_{name}_total"), &[]);
+    eventually("all are counted", || of("logical_requests") + of("retries") >= 6.0);
+    assert_eq!((of("logical_requests"), of("retries")), (3.0, 3.0));
 }
