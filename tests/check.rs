@@ -3,8 +3,9 @@
 use brownout::decision::{Distribution, Law, Length, Protocol};
 use brownout::fault::{BadFrame, Bandwidth, Chunk, Corrupt, Drop, DropAt, Endless, Fault, How, Truncate};
 use brownout::model::{
-    Ask, Deed, EnvApply, FaultSource, Loaded, On, Overrides, ProcessWhat, Ramp, Ready, ReadyCheck, Restart,
-    RestartWhen, SinceMoment, Sticky, Ttl, parse, parse_fault, parse_fault_on, reference, schema,
+    Ask, Deed, EnvApply, FaultSource, Loaded, Metric, On, Overrides, Phase, ProcessWhat, Ramp, Ready,
+    ReadyCheck, Restart, RestartWhen, SinceMoment, Spread, Sticky, Ttl, Versus, parse, parse_fault,
+    parse_fault_on, reference, schema,
 };
 use brownout::problem::Problems;
 use proptest::prelude::*;
