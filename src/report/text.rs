@@ -254,7 +254,7 @@ impl Page {
         }
         if let Some(vs) = check.vs {
             let show = |value| number(vs.unit, value);
-            remark.push(format!("{}, before {}", show(vs.value), show(vs.baseline)));
+            remark.push(format!("{} → {}", show(vs.baseline), show(vs.value)));
         } else if let Some(value) = before.and_then(|before| before.observed) {
             remark.push(format!("baseline {}", check.shown(value)));
         }
