@@ -8,8 +8,10 @@ mod amplification;
 mod attempts;
 mod band;
 mod change;
+mod control;
 mod found;
 mod graph;
+mod honesty;
 mod onset;
 #[cfg(test)]
 mod random_tests;
@@ -83,6 +85,9 @@ pub fn analyse(traffic: &Traffic) -> Findings {
         })
         .collect();
     findings.recovery = recovery::of_all(traffic, &stalls, &graph, &known);
+    findings.control = control::of_all(traffic, &stalls);
+    findings.honesty = honesty::of(traffic, &graph, &stalls);
+    findings.cautions = honesty::cautions(traffic, &findings);
     findings
 }
 
