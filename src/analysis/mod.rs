@@ -9,6 +9,7 @@ mod attempts;
 mod band;
 mod change;
 mod control;
+mod fingerprint;
 mod found;
 mod graph;
 mod honesty;
@@ -34,7 +35,8 @@ use signs::Sign;
 
 pub use amplification::amplification;
 pub use found::{
-    Amplified, Breaker, Control, Findings, Fingerprint, Honesty, Onset, Recovered, Recovery, Signal, Surge,
+    Amplified, Breaker, Control, Counted, Findings, Fingerprint, Honesty, Onset, Recovered, Recovery, Signal,
+    Surge,
 };
 pub use traffic::{EdgeTraffic, FaultSpan, Gauge, PhaseSpan, Traffic};
 pub use within::{Within, recovers_within};
@@ -49,8 +51,11 @@ pub fn analyse(traffic: &Traffic) -> Findings {
     let graph = Graph::of(traffic);
     let unjudged = edges.iter().map(|seen| seen.band.is_err()).collect();
     let mut signs = Signs { traffic, graph: &graph, unjudged, of: signs };
-    let mut findings =
-        Findings { amplification: amplification::of_all(traffic, &attempts), ..Findings::default() };
+    let mut findings = Findings {
+        amplification: amplification::of_all(traffic, &attempts),
+        fingerprints: fingerprint::fingerprints(traffic),
+        ..Findings::default()
+    };
     for edge in signs.unexplained() {
         if let (Some(sign), Some(of)) =
             (signs.of.get_mut(edge).and_then(Option::take), traffic.edges.get(edge))

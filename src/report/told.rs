@@ -1,7 +1,7 @@
 //! Findings in words: what the summary, the Markdown and the comparison say of onsets, recoveries and callers. Pure.
 
 use super::figures::{number, seconds, share};
-use crate::analysis::{Fingerprint, Onset, Recovered, Recovery, Signal};
+use crate::analysis::{Counted, Fingerprint, Onset, Recovered, Recovery, Signal};
 use crate::units::Unit;
 
 /// A value of a signal, short.
@@ -92,8 +92,17 @@ pub fn made_of(print: &Fingerprint) -> Vec<String> {
     }
     if let Some(breaker) = print.breaker {
         let open = breaker.open_for.map_or_else(String::new, |open| format!(" for {}", seconds(open)));
-        let failures = if breaker.failures == 1 { "failure" } else { "failures" };
-        claims.push(format!("stops calling{open} after {} {failures}", breaker.failures));
+        let what = match breaker.counts {
+            Some(Counted::Attempts) => "failed attempt",
+            Some(Counted::Calls) => "failed call",
+            None => "failure",
+        };
+        let after = match breaker.failures {
+            Some(1) => format!("after 1 {what}"),
+            Some(failures) => format!("after {failures} {what}s"),
+            None => "when it fails".into(),
+        };
+        claims.push(format!("stops calling{open} {after}"));
     }
     if let Some(pool) = print.pool {
         claims.push(format!("at most {pool} calls at once"));
