@@ -278,7 +278,8 @@ fn figures(before: &Report, after: &Report) -> Vec<Figures> {
 
 /// The figures of an edge that tell how it did.
 fn pairs(a: Option<&EdgePhase>, b: Option<&EdgePhase>) -> Vec<Figure> {
-    let get: [(&'static str, Unit, fn(&EdgePhase) -> Option<f64>); 7] = [
+    type Get = fn(&EdgePhase) -> Option<f64>;
+    let get: [(&'static str, Unit, Get); 7] = [
         ("success_rate", Unit::Ratio, |phase| phase.success_rate),
         ("rate", Unit::PerSecond, |phase| phase.rate),
         ("p50", Unit::Seconds, |phase| phase.p50),

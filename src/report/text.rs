@@ -335,6 +335,18 @@ impl Page {
             let first = format!("  {}   ", self.paint(UNSURE, "warning"));
             self.wrapped(&first, 12, warning);
         }
+        let honesty = &report.findings.honesty;
+        if let (Some(half), Some(most)) =
+            (honesty.overhead_p50, honesty.overhead_p99.filter(|most| *most > 0.0))
+        {
+            let text = format!(
+                "Brownout itself took {} of an exchange (p50), {} (p99)",
+                seconds(half),
+                seconds(most)
+            );
+            self.line("");
+            self.aside(2, &text);
+        }
         // One line even if it is long, so that it can be copied.
         self.line("");
         self.line(&format!("  replay    {}", replay(&report.argv, report.seed)));
