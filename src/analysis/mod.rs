@@ -21,6 +21,8 @@ mod series;
 mod signs;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod traffic;
 mod within;
 

@@ -156,7 +156,17 @@ impl After<'_> {
                 place: first + place,
             })
         };
-        within.iter().enumerate().rev().filter_map(mark).collect()
+        let mut marks: Vec<Mark> = within.iter().enumerate().filter_map(mark).collect();
+        let slow =
+            |it: &&Passed| it.timed && it.took > band.slow_at(it.began) && it.began >= from && it.began < to;
+        marks.extend(edge.cut.iter().filter(slow).map(|it| Mark {
+            at: -it.began,
+            until: -it.began,
+            bad: true,
+            place: usize::MAX,
+        }));
+        marks.sort_by(|a, b| a.at.total_cmp(&b.at));
+        marks
     }
 
     /// Whether the callers of an edge's caller still ask for something, as they did on the baseline.
