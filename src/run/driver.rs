@@ -10,7 +10,7 @@ use super::services;
 use super::stage::{Answer, Stage, Stop};
 use crate::analysis::{Findings, analyse};
 use crate::model::Experiment;
-use crate::report::{CheckResult, During, Exit, Fold, Report, Terms, build, judge};
+use crate::report::{CheckResult, During, Exit, Fold, Report, Terms, build, judge, recipe};
 use crate::telemetry::{Event, Stamped};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -77,6 +77,7 @@ pub fn started(experiment: &Experiment, options: &Options) -> Event {
             .iter()
             .map(|edge| (edge.name.to_string(), edge.from.clone(), edge.to.clone()))
             .collect(),
+        recipe: recipe(experiment, &options.terms, options.seed).map(Box::new),
     }
 }
 
