@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["api", "run", "demo", "report"],
-    &["analysis"],
+    &["analysis", "chart"],
     &["control"],
     &["proxy", "supervise"],
     &["http1", "net", "telemetry"],
@@ -37,9 +37,10 @@ const KNOWS_ONLY: &[(&str, &[&str], &str)] = &[
         "its services stand in for real ones: nothing of the proxy; distributions are pure",
     ),
     ("analysis", &["telemetry", "model"], "pure functions over what crossed the edges"),
+    ("chart", &["telemetry", "model"], "pictures of what crossed the edges, whoever shows them"),
     (
         "report",
-        &["analysis", "telemetry", "model", "units", "problem"],
+        &["analysis", "chart", "telemetry", "model", "units", "problem"],
         "a fold over the journal: nothing of how a run is done",
     ),
 ];
