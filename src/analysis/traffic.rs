@@ -33,6 +33,9 @@ pub struct EdgeTraffic {
     pub tcp: bool,
     /// Every exchange that has ended, in the order in which they began.
     pub exchanges: Vec<Passed>,
+    /// Exchanges that were under way when those who call were stopped: they took at least so long, cut off where their phase
+    /// ended, and how they ended says nothing. Not among `exchanges`.
+    pub cut: Vec<Passed>,
     /// What stood open, four times a second.
     pub gauges: Vec<Gauge>,
 }

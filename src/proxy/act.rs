@@ -276,7 +276,7 @@ pub(super) async fn respond(
     record: &mut Record,
     answer: &Answer,
 ) -> Next {
-    let read = answer::swallow(caller, intake).await;
+    let read = answer::swallow(caller, intake, record).await;
     respond_read(caller, intake, struck, record, answer, read).await
 }
 
@@ -313,7 +313,7 @@ pub(super) async fn end_hang(
     match wish.then {
         Then::Status(status) => {
             let answer = Answer { status, headers: Vec::new(), body: Vec::new() };
-            let read = is_read(caller, intake, read).await;
+            let read = is_read(caller, intake, record, read).await;
             respond_read(caller, intake, struck, record, &answer, read).await
         }
         Then::Cut(cut) => {
@@ -346,14 +346,14 @@ pub(super) async fn too_many(
         "held",
         format!("faults hold {} requests on edge `{}` already", config.max_held, config.name),
     );
-    let read = is_read(caller, intake, read).await;
+    let read = is_read(caller, intake, record, read).await;
     answer::answer(caller, intake, record, Origin::Internal, &why, read).await
 }
 
 /// Whether the request was read whole; if nothing of it was, it is read now.
-async fn is_read(caller: &mut Caller, intake: &Intake, read: Option<bool>) -> bool {
+async fn is_read(caller: &mut Caller, intake: &Intake, record: &mut Record, read: Option<bool>) -> bool {
     match read {
         Some(read) => read,
-        None => answer::swallow(caller, intake).await,
+        None => answer::swallow(caller, intake, record).await,
     }
 }

@@ -3,6 +3,7 @@
 use super::exchange::Record;
 use super::h1::{Caller, Intake, Next};
 use super::reply::{self, Leaving, Trouble};
+use super::retry_after;
 use crate::http1::connection::SMALL;
 use crate::http1::{Body, Refused};
 use crate::telemetry::{ConnectionOutcome, Ending, Origin};
@@ -61,6 +62,7 @@ pub(super) async fn respond(
     let mut out = Vec::new();
     write(Leaving { version: intake.version, keep_alive, head: intake.is_head }, &mut out);
     record.exchange.status = status;
+    record.exchange.retry_after = retry_after::read(status, &out);
     record.exchange.ending = Ending::Complete;
     let written = caller.write_all(&out).await;
     record.ended = Some(Instant::now());
@@ -75,14 +77,19 @@ pub(super) async fn respond(
 }
 
 /// Reads the body of a request of which nothing was read yet and that nobody gets, if it is short and comes soon.
-pub(super) async fn swallow(caller: &mut Caller, intake: &Intake) -> bool {
+pub(super) async fn swallow(caller: &mut Caller, intake: &Intake, record: &mut Record) -> bool {
     let mut body = Body::new(intake.framing);
     if intake.expect && !body.is_done() {
         return false;
     }
     for _ in 0..4 {
         match body.scan(caller.conn.bytes()) {
-            Ok(scan) => caller.conn.consume(scan.consumed),
+            Ok(scan) => {
+                if let Some(print) = &mut record.print {
+                    print.pass(&caller.conn.bytes()[..scan.consumed]);
+                }
+                caller.conn.consume(scan.consumed);
+            }
             Err(_) => return false,
         }
         if body.is_done() {

@@ -8,6 +8,7 @@ use super::forward::Answer;
 use super::frost;
 use super::h1::{self, Caller, Intake, Left, Next, is_reset};
 use super::reply::Mark;
+use super::retry_after;
 use super::route::Route;
 use super::shape;
 use super::upload::{Side, Upload, UploadState, finish};
@@ -45,6 +46,7 @@ pub(super) async fn deliver(
         return Box::pin(shape::deliver(caller, intake, record, upload, up, struck, answer, sent)).await;
     }
     record.exchange.status = answer.status;
+    record.exchange.retry_after = retry_after::read(answer.status, &intake.out.0);
     if let Some(struck) = struck {
         add_mark(&caller.edge, struck, record, &mut intake.out.0);
     }
@@ -246,7 +248,7 @@ pub(super) async fn conclude(
                 if has_gone(caller).await {
                     record.caller_left();
                     record.ended = caller.left_at.or(record.ended);
-                    record.exchange.zombie = true;
+                    record.exchange.zombie = caller.left_at.map(|left| now.saturating_duration_since(left));
                 }
                 return Next::Close(ConnectionOutcome::Ok);
             }
@@ -272,7 +274,7 @@ pub(super) async fn conclude(
         Delivered::CallerGone(error) => {
             record.caller_left();
             record.ended = caller.left_at.or(record.ended);
-            record.exchange.zombie = caller.left.is_some();
+            record.exchange.zombie = caller.left_at.map(|left| now.saturating_duration_since(left));
             if error.kind() == io::ErrorKind::TimedOut {
                 record.outcome(Origin::Client, Ending::Incomplete);
                 return Next::Reset(ConnectionOutcome::Timeout);

@@ -10,6 +10,7 @@ use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::frost::{self, Frost};
 use super::h1::{Caller, Intake, Left, Next};
+use super::identity::Known;
 use super::lie;
 use super::meter::Throttle;
 use super::reply::Trouble;
@@ -37,6 +38,10 @@ const INTERIM: usize = 100;
 pub(super) async fn exchange(caller: &mut Caller, mut intake: Box<Intake>) -> Next {
     let edge = caller.edge.clone();
     let mut record = Record::begin(&edge, intake.method, intake.health);
+    record.is_of(std::mem::replace(&mut intake.known, Known::NOTHING));
+    if let Some(print) = &mut record.print {
+        print.look(caller.conn.bytes());
+    }
     if !record.take_permit() {
         return Box::pin(overloaded(caller, &intake, &mut record)).await;
     }
@@ -64,7 +69,7 @@ async fn overloaded(caller: &mut Caller, intake: &Intake, record: &mut Record) -
         "overload",
         format!("edge `{}` has {limit} requests in flight", edge.shared.config.name),
     );
-    let read = swallow(caller, intake).await;
+    let read = swallow(caller, intake, record).await;
     answer(caller, intake, record, Origin::Internal, &why, read).await
 }
 
@@ -81,13 +86,16 @@ async fn carry(
     let mut upload = Upload::new(intake.framing, intake.expect);
     upload.slow_down(struck.as_deref().and_then(|struck| Throttle::up(&edge, struck)));
     upload.frost = Frost::of(&edge, struck.as_deref());
+    upload.look(record);
     if let Err(refused) = upload.begin(&mut caller.conn, &mut intake.out.0) {
+        upload.known(record);
         return answer_client_error(caller, intake, record, refused).await;
     }
     let sent = if struck.is_some() { Instant::now() } else { record.exchange.began };
     let mut up = match call(caller, intake, &mut upload).await {
         Ok(up) => up,
         Err(why) => {
+            upload.known(record);
             record.exchange.bytes_up += upload.payload;
             let why = marked(why, &edge, struck.as_deref(), record);
             return answer(caller, intake, record, Origin::Upstream, &why, upload.is_read()).await;
@@ -118,6 +126,7 @@ async fn carry(
             }
         }
     };
+    upload.known(record);
     upload.tell(struck.as_deref_mut(), record);
     record.exchange.bytes_up += upload.payload;
     frost::stopped(&mut upload, &mut struck, record);

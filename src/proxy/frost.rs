@@ -20,6 +20,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -63,7 +64,7 @@ pub(super) async fn before_head(
 ) -> Option<Next> {
     match stall(caller, None, struck, record).await? {
         Left::Reset => {
-            record.exchange.zombie = true;
+            record.exchange.zombie = Some(Duration::ZERO);
             Some(act::left_while_held(caller, record, Left::Reset, Origin::Client))
         }
         Left::Fin => None,

@@ -6,6 +6,7 @@
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::forward;
+use super::identity::Known;
 use super::probe;
 use super::reply::{self, Leaving, Trouble};
 use super::route::Route;
@@ -80,6 +81,8 @@ pub(super) struct Intake {
     pub keep_alive: bool,
     pub expect: bool,
     pub health: bool,
+    /// Which logical request it is an attempt of; taken by its record.
+    pub known: Known,
     /// Where it goes.
     pub route: Rc<Route>,
     /// Its head as it came, if it goes elsewhere and may still be called back.
@@ -289,6 +292,7 @@ impl Caller {
             keep_alive: head.keep_alive,
             expect: head.expect_continue,
             health,
+            known: if health { Known::NOTHING } else { Known::of(&head, config.identity.as_deref()) },
             route,
             came,
             via: config.forwarded,

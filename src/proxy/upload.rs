@@ -5,6 +5,7 @@
 use super::exchange::{Record, Struck};
 use super::frost::Frost;
 use super::h1::{Caller, Left, PIPELINED};
+use super::identity::Print;
 use super::meter::Throttle;
 use crate::http1::connection::{Conn, LARGE, SMALL};
 use crate::http1::{Body, Framing, Refused};
@@ -29,6 +30,8 @@ pub(super) struct Upload {
     throttle: Option<Box<Throttle>>,
     /// What may freeze it.
     pub frost: Option<Box<Frost>>,
+    /// Who looks at it, if it says which logical request it is of.
+    print: Option<Box<Print>>,
     frozen: bool,
 }
 
@@ -58,12 +61,25 @@ impl Upload {
             (false, true) => UploadState::Expecting,
             (false, false) => UploadState::Sending,
         };
-        Self { body, ready: 0, state, payload: 0, throttle: None, frost: None, frozen: false }
+        Self { body, ready: 0, state, payload: 0, throttle: None, frost: None, print: None, frozen: false }
     }
 
     /// From here on it goes no faster.
     pub(super) fn slow_down(&mut self, throttle: Option<Box<Throttle>>) {
         self.throttle = throttle.filter(|_| self.state != UploadState::Done);
+    }
+
+    /// While it passes it is looked at; [`known`](Self::known) gives back what was seen.
+    pub(super) fn look(&mut self, record: &mut Record) {
+        if let Some(print) = record.print.take() {
+            record.exchange.identity = print.identity();
+            self.print = Some(print);
+        }
+    }
+
+    /// What was seen of it belongs to the record again.
+    pub(super) fn known(&mut self, record: &mut Record) {
+        record.print = self.print.take().or(record.print.take());
     }
 
     /// Counts who was seen to slow it down.
@@ -83,7 +99,11 @@ impl Upload {
             return self.body.clone().scan(conn.bytes()).map(drop);
         }
         let scan = self.body.scan(conn.bytes())?;
-        out.extend_from_slice(&conn.bytes()[..scan.consumed]);
+        let come = &conn.bytes()[..scan.consumed];
+        out.extend_from_slice(come);
+        if let Some(print) = &mut self.print {
+            print.pass(come);
+        }
         conn.consume(scan.consumed);
         self.payload += scan.payload;
         if scan.done {
@@ -187,6 +207,9 @@ impl Upload {
             }
             match self.body.scan(conn.bytes()) {
                 Ok(scan) => {
+                    if let Some(print) = &mut self.print {
+                        print.pass(&conn.bytes()[..scan.consumed]);
+                    }
                     self.ready = scan.consumed;
                     self.payload += scan.payload;
                 }

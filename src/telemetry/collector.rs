@@ -7,6 +7,7 @@
 use super::feed::lock;
 use super::fold::Fold;
 use super::hub::{FLUSH, Shared};
+use super::keep::{self, Keep};
 use super::shard::Shard;
 use super::{Event, Exchange};
 use crate::model::Phase;
@@ -61,6 +62,11 @@ pub(crate) struct Collector {
     next_sample: Instant,
     next_window: Instant,
     struck: Struck,
+    keep: Keep,
+    /// It was said that not every exchange is kept.
+    thinned: bool,
+    /// When windows were published last.
+    published: Instant,
     /// Of each edge: answers to copies that differed.
     differ: BTreeMap<u16, u64>,
     lost: u64,
@@ -86,6 +92,9 @@ impl Collector {
             next_sample: now,
             next_window: now + WINDOW,
             struck: Struck { second: now, told: 0, untold: 0 },
+            keep: Keep::new(),
+            thinned: false,
+            published: now,
             lost: 0,
         }
     }
@@ -135,7 +144,12 @@ impl Collector {
     }
 
     fn fold(&mut self, batch: Batch) {
+        let wanted = self.shared.feed.wants_passed();
         for exchange in &batch.exchanges {
+            if wanted && !exchange.health {
+                let began = self.shared.feed.at(exchange.began);
+                self.keep.add(exchange.edge.0, keep::passed(exchange, began));
+            }
             self.of(exchange.edge.0, exchange.phase).add(exchange);
             if !exchange.hits.is_empty() {
                 self.tell(exchange);
@@ -201,11 +215,34 @@ impl Collector {
         }
     }
 
+    /// Publishes every exchange that has ended since, as far as they are kept.
+    fn publish_passed(&mut self) {
+        let now = Instant::now();
+        self.keep.refill(now.saturating_duration_since(self.published).as_secs_f64());
+        self.published = now;
+        if !self.shared.feed.wants_passed() {
+            return self.keep.forget();
+        }
+        let (one_in, edges) = self.keep.take(self.shared.feed.at(now));
+        for (edge, exchanges) in edges {
+            self.shared.feed.publish(Event::Passed { edge, one_in, exchanges });
+        }
+        if one_in > 1 && !std::mem::replace(&mut self.thinned, true) {
+            let text = format!(
+                "more than {} requests a second: only one logical request in {one_in} or more is analysed; metrics and \
+                 expectations know them all",
+                keep::RATE
+            );
+            self.shared.feed.publish(Event::Warning { text });
+        }
+    }
+
     fn publish(&mut self) {
         self.compare();
         for window in self.folds.values_mut().filter_map(Fold::take) {
             self.shared.feed.publish(Event::Window(window));
         }
+        self.publish_passed();
         let struck = std::mem::take(&mut self.struck.untold);
         if struck > 0 {
             self.shared.feed.publish(Event::Unwritten { struck });

@@ -2,7 +2,7 @@
 
 use super::lies::Lie;
 use super::services::{Did, Saw};
-use super::{EdgeId, Passed, Window};
+use super::{EdgeId, Identity, Passed, Window};
 use crate::model::Phase;
 use crate::units::Name;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ pub struct Exchange {
     pub phase: Phase,
     /// When its head had come.
     pub began: Instant,
-    /// From its head to the last byte.
+    /// From its head to the last byte, or to the moment at which the caller left.
     pub took: Duration,
     /// From sending to the upstream to the end of its answer; `None` if it was not called or did not answer.
     pub upstream_took: Option<Duration>,
@@ -36,8 +36,14 @@ pub struct Exchange {
     pub failed: bool,
     /// A health request: not judged, not numbered.
     pub health: bool,
-    /// The upstream's answer came when the caller had left.
-    pub zombie: bool,
+    /// For how long the upstream worked on after the caller had left, if its answer came then: for nobody.
+    pub zombie: Option<Duration>,
+    /// Which logical request it is an attempt of.
+    pub identity: Identity,
+    /// A hash of method and target.
+    pub target: u32,
+    /// Seconds that the answer's `Retry-After` asked to wait.
+    pub retry_after: Option<f32>,
     /// Payload bytes towards the upstream.
     pub bytes_up: u64,
     /// Payload bytes towards the caller.

@@ -67,7 +67,7 @@ impl Fold {
         }
         self.by_origin[exchange.origin as usize] += 1;
         window.abandoned += u64::from(exchange.ending == Ending::CallerLeft);
-        window.zombie += u64::from(exchange.zombie);
+        window.zombie += u64::from(exchange.zombie.is_some());
         let (side, count, failed, statuses) = if exchange.origin == Origin::Injected {
             let statuses = &mut window.injected_by_status;
             (&mut self.injected, &mut window.injected, &mut window.injected_failed, statuses)
@@ -142,7 +142,10 @@ mod tests {
                 ending: if left { Ending::CallerLeft } else { Ending::Complete },
                 failed: flags[0],
                 health: flags[1],
-                zombie: flags[2],
+                zombie: flags[2].then_some(Duration::ZERO),
+                identity: crate::telemetry::Identity::None,
+                target: 0,
+                retry_after: None,
                 bytes_up: bytes[0].into(),
                 bytes_down: bytes[1].into(),
                 asked: Duration::ZERO,

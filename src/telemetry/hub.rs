@@ -4,7 +4,7 @@
 //! exchange takes one.
 
 use super::collector::{Collector, Message};
-use super::feed::{Feed, lock};
+use super::feed::{Feed, Wants, lock};
 use super::shard::{COARSE, MAX_REQUEST_SERIES, Series, Shard};
 use super::veil::Veil;
 use super::watched::Watched;
@@ -263,7 +263,13 @@ impl Telemetry {
     /// events, see `feed`); it ends after [`stop`](Self::stop).
     #[must_use]
     pub fn subscribe(&self) -> Receiver<Arc<Stamped>> {
-        self.shared.feed.subscribe()
+        self.shared.feed.subscribe(Wants::All)
+    }
+
+    /// The same without [`Event::Passed`]: for those who read for hours and judge by windows.
+    #[must_use]
+    pub fn subscribe_to_windows(&self) -> Receiver<Arc<Stamped>> {
+        self.shared.feed.subscribe(Wants::NoPassed)
     }
 
     /// Waits until everything that workers recorded before this call is folded and published. Takes until their next

@@ -11,6 +11,7 @@ mod fold;
 pub mod histogram;
 mod hub;
 pub mod journal;
+pub mod keep;
 mod lies;
 mod metrics;
 mod passed;

@@ -211,7 +211,7 @@ impl EdgeRecorder {
         let shard = &*writer.shard;
         shard.requests[writer.place(&exchange)].add(1);
         shard.abandoned.add(u64::from(exchange.ending == Ending::CallerLeft));
-        shard.zombie.add(u64::from(exchange.zombie));
+        shard.zombie.add(u64::from(exchange.zombie.is_some()));
         if exchange.timed {
             shard.took.record(exchange.took);
         }

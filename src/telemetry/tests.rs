@@ -33,7 +33,10 @@ fn exchange(edge: EdgeId, status: u16) -> Exchange {
         ending: Ending::Complete,
         failed: status >= 500,
         health: false,
-        zombie: false,
+        zombie: None,
+        identity: Identity::None,
+        target: 0,
+        retry_after: None,
         bytes_up: 10,
         bytes_down: 20,
         asked: Duration::ZERO,
@@ -191,7 +194,7 @@ fn gauges_follow_what_is_open_and_windows_keep_their_maxima() {
     a.holding(-2);
     for outcome in [ConnectionOutcome::Ok, ConnectionOutcome::Reset, ConnectionOutcome::RefusedLimit] {
         a.closed(outcome);
-        a.ended(Exchange { ending: Ending::CallerLeft, zombie: true, ..exchange(id, 0) });
+        a.ended(Exchange { ending: Ending::CallerLeft, zombie: Some(Duration::ZERO), ..exchange(id, 0) });
     }
     assert_eq!((telemetry.in_flight(id), telemetry.held(id), telemetry.connections(id)), (0, 0, 0));
     let text = telemetry.gather();

@@ -72,7 +72,7 @@ impl Window {
         }
         *self.by_origin.entry(exchange.origin).or_default() += 1;
         self.abandoned += u64::from(exchange.ending == Ending::CallerLeft);
-        self.zombie += u64::from(exchange.zombie);
+        self.zombie += u64::from(exchange.zombie.is_some());
         let injected = exchange.origin == Origin::Injected;
         let (count, failed, by_status, durations) = if injected {
             (
