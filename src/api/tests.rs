@@ -163,6 +163,7 @@ fn open(config: AdminConfig) -> Site {
         experiment: Mutex::new(Some("timeout-cut".into())),
         parse_fault: Box::new(parse),
         ttl_of: Box::new(|name| (name == "of the file").then_some(Ttl::For(Duration::from_secs(7)))),
+        course: Course::Serve(Vec::new()),
     };
     let levers: Arc<dyn Levers> = fake.clone();
     let handle = server::start(config, levers, telemetry.clone(), Arc::new(state)).unwrap();
@@ -552,8 +553,12 @@ fn it_stops_at_once_whoever_is_connected() {
 fn a_port_that_is_taken_is_told() {
     let site = site(&[]);
     let config = AdminConfig { listen: site.handle.addr(), hosts: Vec::new(), token: None };
-    let state =
-        AdminState { experiment: Mutex::default(), parse_fault: Box::new(parse), ttl_of: Box::new(|_| None) };
+    let state = AdminState {
+        experiment: Mutex::default(),
+        parse_fault: Box::new(parse),
+        ttl_of: Box::new(|_| None),
+        course: Course::Serve(Vec::new()),
+    };
     let error =
         server::start(config, site.fake.clone(), site.telemetry.clone(), Arc::new(state)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);

@@ -151,6 +151,12 @@ impl Series {
         }
     }
 
+    /// Lets go of what had ended before this time.
+    pub fn forget(&mut self, before: f64) {
+        let gone = self.slices.partition_point(|slice| slice.to < before);
+        self.slices.drain(..gone);
+    }
+
     /// Its pieces, the earliest first; they do not overlap.
     #[must_use]
     pub fn slices(&self) -> &[Slice] {

@@ -1,0 +1,84 @@
+//! One rendering of the page, and what changed since another.
+//!
+//! Each piece knows in which rendering it changed last, so that whoever missed some gets what he missed and no more. What
+//! changed since the one before is written once, for all who saw that. Pure.
+
+use super::render::Piece;
+use bytes::Bytes;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A rendering.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Frame {
+    /// Its number, from 1; 0: nothing was rendered yet.
+    pub(super) number: u64,
+    title: String,
+    /// The edges, in their order.
+    edges: Vec<String>,
+    pieces: BTreeMap<String, (u64, Arc<str>)>,
+    /// What changed since the one before, written for the wire.
+    news: Bytes,
+}
+
+impl Frame {
+    /// The rendering after this.
+    pub(super) fn next(&self, title: String, edges: Vec<String>, pieces: Vec<Piece>) -> Self {
+        let number = self.number + 1;
+        let pieces = pieces.into_iter().map(|(id, text)| {
+            let kept = self.pieces.get(&id).filter(|(_, before)| **before == *text).cloned();
+            (id, kept.unwrap_or_else(|| (number, text.into())))
+        });
+        let mut next = Self { number, title, edges, pieces: pieces.collect(), news: Bytes::new() };
+        next.news = next.written(self.number);
+        next
+    }
+
+    /// What changed since the rendering of this number, as an event of the stream; since 0: all of it.
+    pub(super) fn since(&self, number: u64) -> Bytes {
+        if number + 1 == self.number && number > 0 { self.news.clone() } else { self.written(number) }
+    }
+
+    fn written(&self, since: u64) -> Bytes {
+        let changed: BTreeMap<&str, &str> = self
+            .pieces
+            .iter()
+            .filter(|(_, (number, _))| *number > since)
+            .map(|(id, (_, text))| (id.as_str(), text.as_ref()))
+            .collect();
+        let data = json!({ "title": self.title, "edges": self.edges, "pieces": changed });
+        // JSON has no line breaks of its own, so this is one line.
+        format!("event: frame\nid: {}\ndata: {data}\n\n", self.number).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(id: &str, text: &str) -> Piece {
+        (id.into(), text.into())
+    }
+
+    fn data(bytes: &Bytes) -> serde_json::Value {
+        let text = std::str::from_utf8(bytes).unwrap();
+        assert!(text.ends_with("\n\n") && text.trim_end().lines().count() == 3, "{text}");
+        serde_json::from_str(text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn whoever_missed_some_gets_what_he_missed_and_no_more() {
+        let one = Frame::default().next("t".into(), vec![], vec![piece("a", "1"), piece("b", "1\n2")]);
+        let two = one.next("t".into(), vec![], vec![piece("a", "2"), piece("b", "1\n2")]);
+        let three = two.next("t".into(), vec![], vec![piece("a", "2"), piece("b", "1\n2"), piece("c", "1")]);
+        for (since, expected) in [
+            (0, json!({ "a": "2", "b": "1\n2", "c": "1" })),
+            (1, json!({ "a": "2", "c": "1" })),
+            (2, json!({ "c": "1" })),
+            (3, json!({})),
+        ] {
+            assert_eq!(data(&three.since(since))["pieces"], expected, "{since}");
+        }
+    }
+}
