@@ -1,6 +1,7 @@
 //! The fold: from events to what the report is made of. No judging here, and no I/O.
 
 use super::lives::{DeedFold, ProbeFold, ServiceFold};
+use super::traffic::Crossed;
 use crate::model::Phase;
 use crate::telemetry::{Event, Stamped, Window};
 use crate::units::Name;
@@ -41,6 +42,8 @@ pub struct Fold {
     pub finished: bool,
     /// The time of the last event.
     pub last: f64,
+    /// What the analysis reads.
+    pub(super) crossed: Crossed,
     sums: BTreeMap<(u16, Phase), Window>,
     steady: Option<BTreeMap<u16, Window>>,
 }
@@ -173,6 +176,7 @@ impl Fold {
                 }
             }
             Event::Window(window) => {
+                self.crossed.window(t, window);
                 let Some(phase) = window.phase else { return };
                 // Between phases and after them we stop those who call: that they leave says nothing of the system.
                 if self.phase() == Phase::Idle && window.abandoned > 0 {
@@ -210,8 +214,9 @@ impl Fold {
             Event::Undone { fault, service, action, done, text } => {
                 self.undone.push(deed(t, fault, service, action, *done, text));
             }
-            Event::Struck { .. } | Event::Unwritten { .. } | Event::Passed { .. } | Event::Stalled { .. } => {
-            }
+            Event::Passed { edge, one_in, exchanges } => self.crossed.passed(*edge, *one_in, exchanges),
+            Event::Stalled { seconds } => self.crossed.stalled(t, *seconds),
+            Event::Struck { .. } | Event::Unwritten { .. } => {}
         }
     }
 

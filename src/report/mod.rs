@@ -17,6 +17,7 @@ mod services;
 #[cfg(test)]
 mod testing;
 pub mod text;
+mod traffic;
 mod verdict;
 
 pub use build::build;
