@@ -8,6 +8,8 @@
 mod door;
 mod levers;
 mod live;
+#[cfg(test)]
+mod live_tests;
 mod openapi;
 mod routes;
 mod server;

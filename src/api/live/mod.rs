@@ -5,7 +5,6 @@
 //! on a thread of its own, one at a time, and rests longer than it worked.
 
 mod frame;
-mod kept;
 mod lines;
 mod render;
 mod state;
@@ -174,8 +173,11 @@ impl Reader {
         if !reached || self.analysing.is_some() || Instant::now() < self.rest_until {
             return;
         }
-        let traffic = self.with_view(&[], |view| view.traffic());
-        if let Some(traffic) = traffic {
+        if let Some(fold) = &mut self.state.fold {
+            if !fold.finished {
+                fold.look(self.telemetry.now());
+            }
+            let traffic = fold.traffic();
             let task = tokio::task::spawn_blocking(move || analysis::analyse(&traffic));
             self.analysing = Some((Instant::now(), task));
         }

@@ -97,24 +97,35 @@ fn alert(view: &View<'_>) -> Markup {
             }
         }
         @if view.state.finished {
-            div class="banner over" { strong { "The run is over" } span { "The verdict stands in the terminal and in report.json." } }
+            div class="banner over" {
+                strong { "The run is over" }
+                span { "The verdict stands in the terminal, and in the folder of its results." }
+            }
         } @else if !view.ready {
             div class="banner" { strong { "Not ready" } span { "Listeners or services are still coming up." } }
         }
     }
 }
 
+/// The order of the legend: what matters first.
+const ORDER: [chart::State; 6] = [
+    chart::State::Source,
+    chart::State::Symptom,
+    chart::State::Ill,
+    chart::State::Unjudged,
+    chart::State::Recovered,
+    chart::State::Calm,
+];
+
 /// The system.
 fn graph(view: &View<'_>) -> Markup {
     if view.edges.is_empty() {
         return html! { p class="none" { "There are no edges." } };
     }
-    let mut states = Vec::new();
+    let mut seen = [false; chart::State::ALL.len()];
     let edges = view.edges.iter().take(super::state::EDGES).map(|edge| {
         let state = view.state_of(edge);
-        if !states.contains(&state) {
-            states.push(state);
-        }
+        seen[state as usize] = true;
         chart::Edge {
             name: edge.name.clone(),
             from: edge.from.clone(),
@@ -125,6 +136,7 @@ fn graph(view: &View<'_>) -> Markup {
         }
     });
     let picture = Graph { edges: edges.collect() }.draw();
+    let states: Vec<chart::State> = ORDER.into_iter().filter(|state| seen[*state as usize]).collect();
     html! { div class="scroll" { (picture) } (chart::legend(&states)) }
 }
 
@@ -172,13 +184,9 @@ fn glance(view: &View<'_>) -> Markup {
     if lanes.is_empty() && view.run.is_none() {
         return html! {};
     }
-    if let Some(lane) = lanes.first_mut().filter(|_| !view.state.finished) {
-        lane.stretches.push(Stretch::Mark(now, "▾".into(), "now".into()));
-    } else if !view.state.finished {
-        lanes
-            .push(Lane {
-                name: "now".into(), stretches: vec![Stretch::Mark(now, "▾".into(), "now".into())]
-            });
+    if let Some(first) = frame.phases.first() {
+        let so_far = Stretch::Well(first.from.max(frame.from), now, "so far".into());
+        lanes.insert(0, Lane { name: "the run".into(), stretches: vec![so_far] });
     }
     chart::lanes(&frame, &lanes)
 }

@@ -3,7 +3,6 @@
 //! Pure: it is told what happened and when. Times are real seconds from the start of the clock. A run keeps its fold as well,
 //! which is judged as the report judges it; what serves has no phases, and no fold. Knows nothing of pages and sockets.
 
-use super::kept::Kept;
 use super::lines;
 use crate::chart::Series;
 use crate::model::Phase;
@@ -21,6 +20,8 @@ pub(super) const EDGES: usize = 64;
 const STRETCHES: usize = 256;
 const LINES: usize = 40;
 const SERVICES: usize = 64;
+/// Single exchanges that are kept for the analysis.
+const EXCHANGES: usize = 300_000;
 /// Over how many seconds the figures of an edge are taken.
 pub(super) const RECENT: f64 = 3.0;
 
@@ -36,10 +37,8 @@ pub(super) struct State {
     pub(super) log: VecDeque<(f64, lines::Weight, String)>,
     pub(super) load: Option<(u64, u64, u64)>,
     pub(super) finished: bool,
-    /// What a run is judged by; what single exchanges tell is not in it.
+    /// What a run is judged and analysed by.
     pub(super) fold: Option<Fold>,
-    /// Single exchanges, for the analysis of a run.
-    pub(super) kept: Option<Kept>,
     /// The time of the last event.
     pub(super) now: f64,
 }
@@ -88,8 +87,7 @@ impl State {
             log: VecDeque::new(),
             load: None,
             finished: false,
-            fold: run.then(Fold::new),
-            kept: run.then(Kept::default),
+            fold: run.then(|| Fold::holding(EXCHANGES)),
             now: 0.0,
         }
     }
@@ -103,9 +101,8 @@ impl State {
     pub(super) fn take(&mut self, stamped: &Stamped) {
         let t = stamped.t;
         self.now = self.now.max(t);
-        match (&stamped.event, &mut self.fold) {
-            (Event::Passed { .. }, _) | (_, None) => {}
-            (_, Some(fold)) => fold.take(stamped),
+        if let Some(fold) = &mut self.fold {
+            fold.take(stamped);
         }
         if let Some((weight, line)) = lines::line(&stamped.event) {
             push(&mut self.log, LINES, (t, weight, line));
@@ -126,17 +123,6 @@ impl State {
                 }
             }
             Event::Window(window) => self.window(t, window),
-            Event::Passed { edge, one_in, exchanges } => {
-                let over = self.phases.back().is_some_and(|(.., to)| to.is_some());
-                if let Some(kept) = self.kept.as_mut().filter(|_| !over) {
-                    kept.take(*edge, *one_in, exchanges);
-                }
-            }
-            Event::Stalled { seconds } => {
-                if let Some(kept) = &mut self.kept {
-                    kept.stalled(t - seconds, t);
-                }
-            }
             Event::Load { sent, shed, timed_out } => self.load = Some((*sent, *shed, *timed_out)),
             Event::Service { service, incarnation, did } => {
                 self.lived(service.as_str(), *incarnation, did);
@@ -167,9 +153,6 @@ impl State {
         edge.series.forget(t - BACK);
         edge.recent.push_back((t, window.clone()));
         edge.trim(t);
-        if let Some(kept) = &mut self.kept {
-            kept.gauge(t, window);
-        }
     }
 
     fn lived(&mut self, name: &str, incarnation: u32, did: &Did) {

@@ -1,10 +1,9 @@
 //! What the page shows, put together: how each edge is, and how the failure stands in a sentence. Pure.
 
 use super::state::{RECENT, State};
-use crate::analysis::{FaultSpan, Findings, Onset, PhaseSpan, Recovered, Traffic};
+use crate::analysis::{Findings, Onset, Recovered};
 use crate::chart::{self, Band, Frame, Mark};
 use crate::control::{EdgeStatus, FaultStatus};
-use crate::decision::Protocol;
 use crate::model::{Experiment, Phase};
 use crate::report::CheckResult;
 use crate::report::figures;
@@ -182,21 +181,26 @@ impl View<'_> {
         let reached = self.state.phases.iter().any(|(phase, ..)| *phase == Phase::Fault);
         let text = match (self.run.is_some(), reached, phase) {
             (false, ..) => {
-                let ill = self.edges.iter().filter(|edge| self.state_of(edge) == chart::State::Ill).count();
-                return sentence(&match ill {
+                return sentence(&match self.failing() {
                     0 => faults,
                     1 => format!("{faults}. One edge fails"),
                     n => format!("{faults}. {n} edges fail"),
                 });
             }
-            (true, true, _) => self.spread(phase),
-            (true, false, Phase::Baseline) => "this is what it is like when all is well".into(),
-            (true, false, Phase::Warmup) => "traffic begins; nothing is measured yet".into(),
-            (true, false, Phase::Apply) => "services are being changed".into(),
-            (true, false, _) if self.state.finished => "it ended before any fault".into(),
-            (true, false, _) => "it is about to begin".into(),
+            // It begins with the name of an edge, which stays as it is.
+            (true, true, _) => return self.spread(phase),
+            (true, false, Phase::Baseline) => "this is what it is like when all is well",
+            (true, false, Phase::Warmup) => "traffic begins; nothing is measured yet",
+            (true, false, Phase::Apply) => "services are being changed",
+            (true, false, _) if self.state.finished => "it ended before any fault",
+            (true, false, _) => "it is about to begin",
         };
-        sentence(&text)
+        sentence(text)
+    }
+
+    /// How many edges fail, as far as that can be said without a baseline.
+    fn failing(&self) -> usize {
+        self.edges.iter().filter(|edge| self.state_of(edge) == chart::State::Ill).count()
     }
 
     /// How the failure spread.
@@ -205,10 +209,12 @@ impl View<'_> {
         let ill = &self.findings.cascade;
         let back = ill.iter().filter(|onset| self.is_back(&onset.edge)).count();
         let Some(first) = ill.first() else {
-            return match phase {
-                Phase::Fault => "the fault is on, and every edge is as it was".into(),
+            return sentence(&match (phase, self.failing()) {
+                (Phase::Fault, 0) => "the fault is on, and every edge is as it was".into(),
+                (Phase::Fault, 1) => format!("the fault is on, and one of {all} edges fails"),
+                (Phase::Fault, n) => format!("the fault is on, and {n} of {all} edges fail"),
                 _ => "no edge left its baseline".into(),
-            };
+            });
         };
         let source = ill.iter().find(|onset| onset.source).unwrap_or(first);
         let name = figures::fit(&source.edge, 60);
@@ -221,44 +227,10 @@ impl View<'_> {
         let word = if source.source { "is the source" } else { "was the first" };
         let began = format!("{name} {word}, {at} into the fault; {count}");
         match (phase, back) {
-            (Phase::Fault, _) | (_, 0) => began,
-            (_, n) if n == ill.len() => format!("{began}, and all came back"),
-            (_, n) => format!("{began}, {n} came back so far"),
+            (Phase::Fault, _) | (_, 0) => format!("{began}."),
+            (_, n) if n == ill.len() => format!("{began}, and came back."),
+            (_, n) => format!("{began}, {n} came back so far."),
         }
-    }
-
-    /// What the analysis reads.
-    pub(super) fn traffic(&self) -> Option<Traffic> {
-        let names: Vec<_> = self
-            .edges
-            .iter()
-            .map(|edge| {
-                let tcp = edge.protocol == Protocol::Tcp;
-                (edge.id, edge.name.clone(), edge.from.clone(), edge.to.clone(), tcp)
-            })
-            .collect();
-        let mut traffic = self.state.kept.as_ref()?.traffic(&names);
-        let end = if self.state.finished { self.state.now } else { self.now };
-        traffic.end = end;
-        let phases = self.state.phases.iter();
-        traffic.phases = phases
-            .map(|(phase, from, to)| PhaseSpan { phase: *phase, from: *from, to: to.unwrap_or(end) })
-            .collect();
-        let place = |id: &u16| self.edges.iter().position(|edge| edge.id == *id);
-        let faults = self.state.faults.iter().map(|(name, edges, from, to)| FaultSpan {
-            name: name.clone(),
-            edges: edges.iter().filter_map(place).collect(),
-            services: self.services_of(name),
-            from: *from,
-            to: to.unwrap_or(end),
-        });
-        traffic.faults = faults.collect();
-        Some(traffic)
-    }
-
-    fn services_of(&self, fault: &str) -> Vec<String> {
-        let known = self.faults.iter().find(|known| known.name == fault);
-        known.map_or_else(Vec::new, |known| known.services.clone())
     }
 }
 

@@ -78,13 +78,14 @@
   };
 
   // ---- the stream; fetch, because an EventSource cannot send a token ----
+  let ended = false;
   const lost = (text) => {
     byId('lost').hidden = !text;
-    byId('lost').textContent = text || '';
-    document.body.classList.toggle('lost', Boolean(text));
+    byId('lost').textContent = text;
+    byId('lost').className = 'banner ' + (ended ? 'ended' : 'lost');
+    document.body.classList.toggle('lost', Boolean(text) && !ended);
   };
   const pause = (time) => new Promise((done) => setTimeout(done, time));
-  let ended = false;
 
   const listen = async (answer, alive) => {
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -100,8 +101,8 @@
         const of = (name) => (lines.find((line) => line.startsWith(name)) || '').slice(name.length);
         const kind = of('event: ');
         if (kind === 'frame') {
-          lost('');
           ended = false;
+          lost('');
           show(JSON.parse(of('data: ')));
         } else if (kind === 'end') {
           ended = true;
