@@ -5,7 +5,7 @@
 //! of our own touches is no sample, nor the failure of what the end of the run cut.
 
 use super::series::{Stalls, cut, quantile};
-use super::{EdgeTraffic, Passed, Traffic};
+use super::{EdgeTraffic, Passed, PhaseSpan, Traffic};
 use crate::model::Phase;
 
 /// Fewer exchanges on the baseline say nothing of what is usual.
@@ -18,6 +18,20 @@ const SLOWER: f64 = 1.5;
 const UNREST: f64 = 0.01;
 /// What fails so soon before the cut was cut, in seconds.
 const CUT: f64 = 0.25;
+
+/// A larger share of failures on the baseline is no band.
+const HOPELESS: f64 = 0.4;
+/// A baseline whose last third fails by so much more than its first, or takes so much longer, is no steady state.
+const UNSTEADY_SHARE: f64 = 0.1;
+const UNSTEADY: f64 = 2.0;
+const UNSTEADY_BY: f64 = 0.02;
+/// Durations that grow by more than this over the baseline are expected to go on growing …
+const DRIFTS: f64 = 1.15;
+const DRIFTS_BY: f64 = 0.002;
+/// … but not by more than so many times.
+const MOST_DRIFT: f64 = 3.0;
+/// So many durations make a third of a baseline comparable.
+const LEAST_THIRD: usize = 20;
 
 /// What is usual on an edge.
 #[derive(Clone, Debug)]
@@ -33,6 +47,9 @@ pub(super) struct Band {
     pub(super) slowing: f64,
     /// Starts per second.
     pub(super) rate: f64,
+    /// By how much what is slow grows each second after `calm_until`, because it grew so on the baseline.
+    drift: f64,
+    calm_until: f64,
 }
 
 impl Band {
@@ -61,6 +78,7 @@ impl Band {
             (Some(p50), Some(high)) if timed >= LEAST => (p50, high),
             _ => (f64::INFINITY, f64::INFINITY),
         };
+        let drift = steady(&calm, span)?;
         let slow = SLOWER * p95 + UNREST;
         let share = |n: usize, of: usize| if of == 0 { 0.0 } else { n as f64 / of as f64 };
         Ok(Self {
@@ -71,8 +89,58 @@ impl Band {
             failing: share(calm.iter().filter(|it| it.failed).count(), calm.len()),
             slowing: share(calm.iter().filter(|it| it.timed && it.took > slow).count(), timed),
             rate,
+            drift,
+            calm_until: span.to,
         })
     }
+
+    /// The age from which an exchange that began at this moment is slow.
+    pub(super) fn slow_at(&self, began: f64) -> f64 {
+        let grown = self.slow + self.drift * (began - self.calm_until).max(0.0);
+        grown.min(MOST_DRIFT * self.slow)
+    }
+}
+
+/// By how much durations grew each second of the baseline; an error if it was no steady state.
+fn steady(calm: &[&Passed], span: PhaseSpan) -> Result<f64, String> {
+    let third = (span.to - span.from) / 3.0;
+    let part = |n: usize| {
+        let from = span.from + third * n as f64;
+        let within = move |passed: &&&Passed| passed.began >= from && passed.began < from + third;
+        calm.iter().copied().filter(move |passed| within(&passed))
+    };
+    let failing = |n: usize| {
+        let (all, failed) =
+            part(n).fold((0u32, 0u32), |(all, failed), it| (all + 1, failed + u32::from(it.failed)));
+        (f64::from(failed) / f64::from(all.max(1)), f64::from(all))
+    };
+    let share = calm.iter().filter(|it| it.failed).count() as f64 / calm.len().max(1) as f64;
+    if share > HOPELESS {
+        return Err(format!("{:.0} % of its exchanges failed on the baseline already", share * 100.0));
+    }
+    let ((first, n), (last, m)) = (failing(0), failing(2));
+    let chance = (share * (1.0 - share) * (1.0 / n.max(1.0) + 1.0 / m.max(1.0))).sqrt();
+    if last - first > UNSTEADY_SHARE.max(6.0 * chance) {
+        return Err(format!(
+            "its baseline was no steady state: {:.0} % failed in its first third, {:.0} % in its last",
+            first * 100.0,
+            last * 100.0
+        ));
+    }
+    let medians: Vec<f64> = (0..3)
+        .filter_map(|n| {
+            let mut took: Vec<f64> = part(n).filter(|it| it.timed).map(|it| it.took).collect();
+            if took.len() < LEAST_THIRD { None } else { quantile(&mut took, 0.5) }
+        })
+        .collect();
+    let &[first, middle, last] = medians.as_slice() else { return Ok(0.0) };
+    if last > UNSTEADY * first + UNSTEADY_BY {
+        return Err(format!(
+            "its baseline was no steady state: half took {first:.3} s in its first third, {last:.3} s in its last"
+        ));
+    }
+    let grew = first < middle && middle < last && last > DRIFTS * first && last - first > DRIFTS_BY;
+    Ok(if grew { (last - first) / (2.0 * third).max(1e-3) } else { 0.0 })
 }
 
 /// What an exchange said at a moment.
@@ -103,8 +171,9 @@ impl Marks {
         let mut marks = Self::default();
         for (place, passed) in edge.exchanges.iter().enumerate() {
             let ended = passed.ended();
-            let slow = passed.timed && passed.took > band.slow;
-            let late = passed.began + band.slow;
+            let limit = band.slow_at(passed.began);
+            let slow = passed.timed && passed.took > limit;
+            let late = passed.began + limit;
             if slow && late < cut && !stalls.touch(passed.began, late) {
                 marks.latency.push(Mark { at: late, until: ended, bad: true, place });
             }

@@ -45,6 +45,11 @@ impl Watch {
         Some(watch)
     }
 
+    /// What lasts so long counts.
+    pub(super) fn for_at_least(self, lasts: f64) -> Self {
+        Self { lasts, ..self }
+    }
+
     fn step(&self, bad: bool) -> f64 {
         if bad { (self.ill / self.well).ln() } else { ((1.0 - self.ill) / (1.0 - self.well)).ln() }
     }

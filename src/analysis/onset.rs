@@ -5,8 +5,10 @@
 //! which only the load changed is a source only if a fault on it explains that, or if there is nothing else that could.
 //! Onsets lie milliseconds apart: within [`TIE`] the graph decides.
 
+use super::graph::Graph;
 use super::signs::Sign;
 use super::{FaultSpan, Onset, Traffic};
+use crate::model::Phase;
 
 /// Onsets this near to each other are told apart by the graph, in seconds.
 const TIE: f64 = 0.5;
@@ -18,6 +20,9 @@ const PILE_TIE: f64 = 0.1;
 /// What became of each edge.
 pub(super) struct Signs<'a> {
     pub(super) traffic: &'a Traffic,
+    pub(super) graph: &'a Graph,
+    /// Of which edges nothing can be said.
+    pub(super) unjudged: Vec<bool>,
     /// Of each edge, in the order of the file.
     pub(super) of: Vec<Option<Sign>>,
 }
@@ -47,22 +52,54 @@ impl Signs<'_> {
         order
             .into_iter()
             .filter_map(|(edge, role, sign)| {
+                let struck = self.struck(edge, sign.at);
+                let hidden = self.hidden(edge, sign.at + TIE).filter(|_| role == Role::Source && !struck);
+                let mut evidence = sign.evidence.clone();
+                if let Some(hidden) = hidden.and_then(name) {
+                    evidence =
+                        format!("{evidence}; whether `{hidden}` below it was ill before cannot be judged");
+                }
                 Some(Onset {
                     edge: name(edge)?,
                     at: (moment(edge) - start).max(0.0),
                     signal: sign.signal,
                     baseline: sign.baseline,
                     observed: sign.observed,
-                    source: role == Role::Source,
+                    source: role == Role::Source && hidden.is_none(),
                     after: match role {
                         Role::Source => None,
                         Role::After(other) => name(other),
                     },
                     faults: self.faults(edge, sign.at).map(|fault| fault.name.clone()).collect(),
-                    evidence: sign.evidence.clone(),
+                    evidence,
                 })
             })
             .collect()
+    }
+
+    /// Whether something below an edge was called and cannot be judged: it may be what is ill.
+    fn hidden(&self, edge: usize, until: f64) -> Option<usize> {
+        let from = super::signs::looked(self.traffic)?.from;
+        let called = |other: &usize| {
+            let edge = self.traffic.edges.get(*other);
+            edge.is_some_and(|edge| edge.exchanges.iter().any(|it| it.ended() >= from && it.began <= until))
+        };
+        let below = self.graph.below(edge).concat();
+        below.into_iter().filter(|other| self.unjudged.get(*other).is_some_and(|it| *it)).find(called)
+    }
+
+    /// Edges of which only the rate changed, and nothing that was seen explains it: the load itself may have.
+    pub(super) fn unexplained(&self) -> Vec<usize> {
+        let roles = self.roles();
+        let ill = self.of.iter().flatten().any(Sign::ill);
+        let lonely = |edge: &usize| {
+            self.sign(*edge).is_some_and(|sign| {
+                sign.signal == super::Signal::Rate
+                    && !self.struck(*edge, sign.at)
+                    && (!ill || roles.get(*edge).is_some_and(|role| *role == Some(Role::Source)))
+            })
+        };
+        (0..self.of.len()).filter(lonely).collect()
     }
 
     fn sign(&self, edge: usize) -> Option<&Sign> {
@@ -83,19 +120,9 @@ impl Signs<'_> {
         self.faults(edge, at).any(|fault| at - fault.from <= PROMPT)
     }
 
-    /// Edges that left their band and that `pick` picks by (edge, other edge).
-    fn beside(
-        &self,
-        edge: usize,
-        pick: fn(Ends<'_>, Ends<'_>) -> bool,
-    ) -> impl Iterator<Item = (usize, &Sign)> {
-        let ends =
-            |edge: usize| self.traffic.edges.get(edge).map(|edge| Ends { from: &edge.from, to: &edge.to });
-        let own = ends(edge);
-        self.of.iter().enumerate().filter_map(move |(other, sign)| {
-            let sign = sign.as_ref()?;
-            (other != edge && pick(own?, ends(other)?)).then_some((other, sign))
-        })
+    /// Edges that left their band, of these.
+    fn signed(&self, edges: &[usize]) -> impl Iterator<Item = (usize, &Sign)> {
+        edges.iter().filter_map(|edge| Some((*edge, self.sign(*edge)?)))
     }
 
     fn roles(&self) -> Vec<Option<Role>> {
@@ -114,11 +141,21 @@ impl Signs<'_> {
         };
         for edge in 0..self.of.len() {
             let Some(sign) = self.sign(edge).filter(|sign| sign.ill()) else { continue };
-            let below = self
-                .beside(edge, below)
-                .filter(|(other, below)| explains(*other, below) && below.at <= sign.at + TIE);
-            let above = self.beside(edge, above).filter(|(_, above)| above.ill() && above.at < sign.at - TIE);
-            let cause = earliest(below).or_else(|| earliest(above).filter(|_| !self.struck(edge, sign.at)));
+            // The nearest below that was ill before: what lies between may be seen late, or not at all.
+            let struck = self.struck(edge, sign.at);
+            let below = self.graph.below(edge).into_iter().enumerate().find_map(|(depth, level)| {
+                let before = self
+                    .signed(&level)
+                    .filter(|(other, below)| explains(*other, below) && below.at <= sign.at + TIE);
+                earliest(before).filter(|_| depth == 0 || !struck)
+            });
+            let above = self.graph.above(edge).concat();
+            let above = self.signed(&above).filter(|(_, above)| above.ill() && above.at < sign.at - TIE);
+            // What falls ill after heal does so in the wake of what was ill before.
+            let healed = self.traffic.phase(Phase::Fault).is_some_and(|fault| sign.at >= fault.to - TIE);
+            let cause = below
+                .or_else(|| earliest(above).filter(|_| !struck))
+                .or_else(|| self.first_of_all(edge, sign.at - 2.0 * TIE).filter(|_| healed && !struck));
             if let Some(role) = roles.get_mut(edge) {
                 *role = Some(cause.map_or(Role::Source, Role::After));
             }
@@ -131,16 +168,20 @@ impl Signs<'_> {
         if self.struck(edge, sign.at) {
             return Role::Source;
         }
-        let before =
-            |(other, beside): &(usize, &Sign)| *other != edge && beside.ill() && beside.at <= sign.at + TIE;
-        let callers = |tie: f64| {
-            earliest(self.beside(edge, above).filter(|(_, above)| above.ill() && above.at < sign.at - tie))
+        let before = |(_, other): &(usize, &Sign)| other.ill() && other.at <= sign.at + TIE;
+        let above = self.graph.above(edge).into_iter().next().unwrap_or_default();
+        let callers =
+            |tie: f64| self.signed(&above).any(|(_, above)| above.ill() && above.at < sign.at - tie);
+        let own_first = sign.signal == super::Signal::Connections && !callers(PILE_TIE);
+        let besides = earliest(self.signed(&self.graph.beside(edge)).filter(before));
+        let found = if own_first {
+            besides
+        } else {
+            besides
+                .or_else(|| earliest(self.signed(&above).filter(before)))
+                .or_else(|| self.first_of_all(edge, sign.at))
         };
-        let own_first = sign.signal == super::Signal::Connections && callers(PILE_TIE).is_none();
-        earliest(self.beside(edge, same_caller).filter(before))
-            .or_else(|| if own_first { None } else { earliest(self.beside(edge, above).filter(before)) })
-            .or_else(|| if own_first { None } else { self.first_of_all(edge, sign.at) })
-            .map_or(Role::Source, Role::After)
+        found.map_or(Role::Source, Role::After)
     }
 
     /// The edge that left its band before all others, if that was before this one did.
@@ -192,24 +233,6 @@ impl Signs<'_> {
         }
         at
     }
-}
-
-#[derive(Clone, Copy)]
-struct Ends<'a> {
-    from: &'a str,
-    to: &'a str,
-}
-
-fn below(own: Ends<'_>, other: Ends<'_>) -> bool {
-    other.from == own.to
-}
-
-fn above(own: Ends<'_>, other: Ends<'_>) -> bool {
-    other.to == own.from
-}
-
-fn same_caller(own: Ends<'_>, other: Ends<'_>) -> bool {
-    other.from == own.from
 }
 
 fn earliest<'a>(all: impl Iterator<Item = (usize, &'a Sign)>) -> Option<usize> {

@@ -32,6 +32,8 @@ struct Scores {
     clean: Score,
     calm: Score,
     amplified: Score,
+    recovered: Score,
+    recovery: Score,
 }
 
 /// The highest share of bad exchanges in any two seconds after the baseline, and on the baseline.
@@ -97,26 +99,58 @@ fn score(seed: u64, scores: &mut Scores) {
     };
     let ill: Vec<usize> = (0..truth.edges.len()).filter(|edge| truth.edges[*edge].onset.is_some()).collect();
     let harmless = run.system.faults.is_empty() && run.system.illness.is_none();
-    if harmless {
+    if harmless && ill.is_empty() {
         scores.calm.take(findings.cascade.is_empty(), story);
     }
     let sources: Vec<usize> = findings.cascade.iter().filter(|o| o.source).map(|o| named(&o.edge)).collect();
     if truth.sources.iter().any(|source| ill.contains(source)) {
         let right = !sources.is_empty() && sources.iter().all(|source| truth.sources.contains(source));
-        scores.source.take(right, story);
+        let silent = sources.is_empty() && !findings.cascade.is_empty() && !findings.unjudged.is_empty();
+        let judged = |source: &usize| !findings.unjudged.contains_key(&run.traffic.edges[*source].name);
+        if !silent && (!sources.is_empty() || truth.sources.iter().any(judged)) {
+            scores.source.take(right, story);
+        }
     } else if !sources.is_empty() && !harmless {
         // Too mild for the truth's own measure; if something is named it must be right all the same.
         scores.source.take(sources.iter().all(|source| truth.sources.contains(source)), story);
     }
+    let healed = run.system.phases[0] + run.system.phases[1];
     for (edge, e) in truth.edges.iter().enumerate() {
+        let back = findings.recovery.iter().find(|it| it.edge == run.traffic.edges[edge].name);
+        if let (Some(_), Some(back)) = (e.onset, back)
+            && !run.traffic.edges[edge].tcp
+            && back.state != Recovered::Unmeasured
+        {
+            let right = (back.state == Recovered::Recovered) == e.well_since.is_some();
+            let told = || {
+                let (half, well) = (e.half_since.map(|t| t - healed), e.well_since.map(|t| t - healed));
+                format!("e{edge} {:?} {:?}, truth {half:?} to {well:?}: {}", back.state, back.within, story())
+            };
+            scores.recovered.take(right, told);
+            if let (Some(within), Some(half), Some(well), true) =
+                (back.within, e.half_since, e.well_since, right)
+            {
+                let right =
+                    within >= (half - healed).max(0.0) - 1.0 && within <= (well - healed).max(0.0) + 1.0;
+                scores.recovery.take(right, told);
+            }
+        }
         match (e.onset, told(edge)) {
             (Some(at), Some(told)) => {
-                let off = told.at + run.system.phases[0] - at;
-                scores.moment.take(off.abs() <= 1.0, || {
+                if run.traffic.edges[edge].tcp {
+                    continue;
+                }
+                // The truth dates by when exchanges began, and by most of them: it may be early or, of a partial illness, late.
+                let told_at = told.at + run.system.phases[0];
+                let off = told_at - at.max(truth.ill.0);
+                scores.moment.take(told_at >= truth.ill.0 - 0.1 && off <= 1.0, || {
                     format!("e{edge} off {off:.2} {}: {}", told.evidence, story())
                 });
                 scores.found.take(true, String::new);
             }
+            // Nothing is said where the baseline was no steady state.
+            (Some(_), None) if findings.unjudged.contains_key(&run.traffic.edges[edge].name) => {}
+            (Some(_), None) if run.traffic.edges[edge].tcp => {}
             (Some(_), None) => scores.found.take(false, || format!("e{edge} missed: {}", story())),
             (None, told) => {
                 let (worst, usual) = shares(&run, edge);
@@ -130,6 +164,7 @@ fn score(seed: u64, scores: &mut Scores) {
             }
         }
     }
+    let partial = run.system.faults.iter().any(|fault| fault.share < 1.0);
     for a in &ill {
         for b in &ill {
             let (Some(x), Some(y), Some(s), Some(t)) =
@@ -137,7 +172,7 @@ fn score(seed: u64, scores: &mut Scores) {
             else {
                 continue;
             };
-            if y - x > 1.0 {
+            if y - x > 1.0 && x >= truth.ill.0 && !partial {
                 scores.order.take(s.at <= t.at, || format!("e{a} before e{b}: {}", story()));
             }
         }
@@ -145,7 +180,7 @@ fn score(seed: u64, scores: &mut Scores) {
     if run.system.ids == Ids::Call {
         for (edge, e) in truth.edges.iter().enumerate() {
             for (n, phase) in ["baseline", "fault", "recovery"].into_iter().enumerate() {
-                if run.traffic.edges[edge].tcp || e.logical[n] < 20 {
+                if run.traffic.edges[edge].tcp || e.logical[n] < 20 || e.refused > 0 || e.full > 0.0 {
                     continue;
                 }
                 let truth = e.attempts[n] as f64 / e.logical[n] as f64;
@@ -163,6 +198,31 @@ fn score(seed: u64, scores: &mut Scores) {
     }
 }
 
+/// `BROWNOUT_SEED=n`: everything about one system.
+#[test]
+fn one_system_is_told() {
+    let Some(seed) = std::env::var("BROWNOUT_SEED").ok().and_then(|text| text.parse().ok()) else { return };
+    let run = simulate(&invent(seed));
+    println!("{:#?}", run.system);
+    for edge in &run.traffic.edges {
+        println!("{} {} > {}", edge.name, edge.from, edge.to);
+        for second in 0..run.traffic.end as usize {
+            let within = |e: &&Passed| e.began >= second as f64 && e.began < second as f64 + 1.0;
+            let all: Vec<&Passed> = edge.exchanges.iter().filter(within).collect();
+            let mut took: Vec<f64> = all.iter().map(|e| e.took).collect();
+            println!(
+                "  {second:>3}: {:>4} failed {:>4} left {:>4} p50 {:.3} p95 {:.3}",
+                all.len(),
+                all.iter().filter(|e| e.failed).count(),
+                all.iter().filter(|e| e.left()).count(),
+                series::quantile(&mut took, 0.5).unwrap_or(-1.0),
+                series::quantile(&mut took, 0.95).unwrap_or(-1.0),
+            );
+        }
+    }
+    println!("{:#?}", analyse(&run.traffic));
+}
+
 fn all(seeds: impl Iterator<Item = u64>) -> Scores {
     let mut scores = Scores::default();
     seeds.for_each(|seed| score(seed, &mut scores));
@@ -174,6 +234,8 @@ fn all(seeds: impl Iterator<Item = u64>) -> Scores {
         ("clean", &scores.clean),
         ("calm", &scores.calm),
         ("amplified", &scores.amplified),
+        ("recovered", &scores.recovered),
+        ("recovery", &scores.recovery),
     ] {
         println!("{what}: {} of {}\n{}", score.right, score.of, score.wrong);
     }

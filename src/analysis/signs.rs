@@ -5,8 +5,8 @@
 
 use super::band::{Band, Mark, Marks};
 use super::change::Watch;
-use super::series::{Stalls, cut, median};
-use super::{EdgeTraffic, Gauge, PhaseSpan, Signal, Traffic};
+use super::series::{Stalls, cut, median, quantile};
+use super::{EdgeTraffic, Gauge, Passed, PhaseSpan, Signal, Traffic};
 use crate::model::Phase;
 
 /// A share of failures on top of the usual that is looked for; strong ones have the second.
@@ -25,8 +25,8 @@ const WINDOW: f64 = 2.0;
 /// A rate is high if it is so many times the highest of the baseline.
 const HIGH: f64 = 2.0;
 /// A gauge is high if it is so many times the highest of the baseline, and so many more.
-const PILED: f64 = 2.0;
-const PILED_MORE: f64 = 4.0;
+const PILED: f64 = 1.5;
+const PILED_MORE: f64 = 2.0;
 /// For so many gauges in a row, a quarter of a second each.
 const GAUGES: usize = 4;
 
@@ -38,12 +38,14 @@ pub(super) struct Sign {
     pub(super) baseline: f64,
     pub(super) observed: f64,
     pub(super) evidence: String,
+    /// Its caller left before anything was wrong: something beside or above this edge made it.
+    pub(super) cut_short: bool,
 }
 
 impl Sign {
     /// It is ill itself; else its load has changed.
     pub(super) fn ill(&self) -> bool {
-        matches!(self.signal, Signal::Errors | Signal::Latency)
+        matches!(self.signal, Signal::Errors | Signal::Latency) && !self.cut_short
     }
 }
 
@@ -79,9 +81,12 @@ pub(super) fn illness(traffic: &Traffic, edge: &EdgeTraffic, band: &Band, marks:
         let shown = between(&marks.errors, at, at + SHOWN);
         let bad = shown.iter().filter(|mark| mark.bad).count();
         let share = bad as f64 / shown.len().max(1) as f64;
+        let bads = shown.iter().filter(|mark| mark.bad);
+        let bads: Vec<&Passed> = bads.filter_map(|mark| edge.exchanges.get(mark.place)).collect();
         Sign {
             at,
             signal: Signal::Errors,
+            cut_short: cut_short(&bads, band),
             baseline: band.failing,
             observed: share,
             evidence: format!(
@@ -99,6 +104,7 @@ pub(super) fn illness(traffic: &Traffic, edge: &EdgeTraffic, band: &Band, marks:
         Sign {
             at,
             signal: Signal::Latency,
+            cut_short: false,
             baseline: band.p50,
             observed: median(&mut ages).unwrap_or(band.slow),
             evidence: format!(
@@ -112,44 +118,66 @@ pub(super) fn illness(traffic: &Traffic, edge: &EdgeTraffic, band: &Band, marks:
     })
 }
 
+/// Whether these failed because their caller left at ages at which they usually are under way: not at one age, as its own
+/// timeout would have it, unless that is far too early.
+fn cut_short(bads: &[&Passed], band: &Band) -> bool {
+    let mut ages: Vec<f64> =
+        bads.iter().filter(|it| it.left() && it.took <= band.p95).map(|it| it.took).collect();
+    if 2 * ages.len() <= bads.len() {
+        return false;
+    }
+    let spread =
+        |ages: &mut [f64]| Some((quantile(ages, 0.25)?, quantile(ages, 0.5)?, quantile(ages, 0.75)?));
+    spread(&mut ages).is_some_and(|(low, middle, high)| middle < 0.5 * band.p50 || high - low > 0.2 * middle)
+}
+
 /// What piled up, ceased or multiplied; looked for where there is no illness.
 pub(super) fn load(traffic: &Traffic, edge: &EdgeTraffic, band: &Band, stalls: &Stalls) -> Option<Sign> {
-    let piled = piled(traffic, edge);
+    let piled = piled(traffic, edge, stalls);
     let ceased = ceased(traffic, edge, band, stalls);
     let other = match (piled, ceased) {
         (Some(a), Some(b)) => Some(if a.at <= b.at { a } else { b }),
         (a, b) => a.or(b),
     };
-    other.or_else(|| multiplied(traffic, edge, band))
+    other.or_else(|| multiplied(traffic, edge, band, stalls))
 }
 
-fn piled(traffic: &Traffic, edge: &EdgeTraffic) -> Option<Sign> {
-    let (baseline, looked) = (traffic.phase(Phase::Baseline)?, looked(traffic)?);
+fn piled(traffic: &Traffic, edge: &EdgeTraffic, stalls: &Stalls) -> Option<Sign> {
+    let looked = looked(traffic)?;
     // Of HTTP connections a pool may keep as many as it likes.
     let (signal, what): (_, fn(&Gauge) -> u64) = if edge.tcp {
         (Signal::Connections, |it| it.connections)
     } else {
         (Signal::InFlight, |it| it.in_flight)
     };
-    let calm = edge.gauges.iter().filter(|it| baseline.from < it.t && it.t <= baseline.to);
-    if calm.clone().count() < LEAST_GAUGES {
-        return None;
-    }
-    let usual = calm.map(what).max()? as f64;
-    let limit = PILED * usual + PILED_MORE;
-    let later: Vec<&Gauge> =
-        edge.gauges.iter().filter(|it| looked.from < it.t && it.t <= looked.to).collect();
+    let limit = piled_from(traffic, edge)?;
+    let later: Vec<&Gauge> = edge
+        .gauges
+        .iter()
+        .filter(|it| looked.from < it.t && it.t <= looked.to && !stalls.touch(it.t - WINDOW, it.t))
+        .collect();
     let run = later.windows(GAUGES).find(|run| run.iter().all(|it| what(it) as f64 > limit))?;
     let at = (run.first()?.t - 0.125).max(looked.from);
     let observed = run.iter().map(|it| what(it)).max()? as f64;
+    let usual = (limit - PILED_MORE) / PILED;
     let things = if edge.tcp { "connections" } else { "exchanges" };
     Some(Sign {
         at,
         signal,
+        cut_short: false,
         baseline: usual,
         observed,
         evidence: format!("{observed} {things} at once; on the baseline at most {usual}"),
     })
+}
+
+/// From how many on what stands open on an edge is piled up.
+pub(super) fn piled_from(traffic: &Traffic, edge: &EdgeTraffic) -> Option<f64> {
+    let baseline = traffic.phase(Phase::Baseline)?;
+    let calm = edge.gauges.iter().filter(|it| baseline.from < it.t && it.t <= baseline.to);
+    let calm: Vec<u64> = calm.map(|it| if edge.tcp { it.connections } else { it.in_flight }).collect();
+    (calm.len() >= LEAST_GAUGES).then_some(())?;
+    Some(PILED * calm.into_iter().max()? as f64 + PILED_MORE)
 }
 
 /// Fewer gauges on the baseline say nothing.
@@ -176,6 +204,7 @@ fn ceased(traffic: &Traffic, edge: &EdgeTraffic, band: &Band, stalls: &Stalls) -
             return Some(Sign {
                 at: (last + 1.0 / band.rate).max(looked.from),
                 signal: Signal::Rate,
+                cut_short: false,
                 baseline: band.rate,
                 observed: 0.0,
                 evidence: format!(
@@ -191,7 +220,7 @@ fn ceased(traffic: &Traffic, edge: &EdgeTraffic, band: &Band, stalls: &Stalls) -
     None
 }
 
-fn multiplied(traffic: &Traffic, edge: &EdgeTraffic, band: &Band) -> Option<Sign> {
+fn multiplied(traffic: &Traffic, edge: &EdgeTraffic, band: &Band, stalls: &Stalls) -> Option<Sign> {
     let (baseline, looked) = (traffic.phase(Phase::Baseline)?, looked(traffic)?);
     let starts: Vec<f64> = edge.exchanges.iter().map(|it| it.began).collect();
     let within = |from: f64| {
@@ -207,11 +236,15 @@ fn multiplied(traffic: &Traffic, edge: &EdgeTraffic, band: &Band) -> Option<Sign
     let highest = steps(baseline.from, baseline.to).map(within).max()? as f64;
     let mean = band.rate * WINDOW;
     let limit = (HIGH * highest).max(mean + 6.0 * mean.sqrt()).max(mean + 10.0);
-    let at = steps(looked.from, looked.to).find(|at| within(*at) as f64 > limit)?;
+    // What a stall held up comes after it all at once.
+    let at = steps(looked.from, looked.to)
+        .filter(|at| !stalls.touch(at - WINDOW, at + WINDOW))
+        .find(|at| within(*at) as f64 > limit)?;
     let observed = within(at) as f64 / WINDOW;
     Some(Sign {
         at,
         signal: Signal::Rate,
+        cut_short: false,
         baseline: band.rate,
         observed,
         evidence: format!(
