@@ -59,6 +59,7 @@ pub(crate) fn simulate(system: &System) -> Simulated {
             tcp: edge.tcp,
             gauges: gauges(&exchanges, end),
             exchanges,
+            ..EdgeTraffic::default()
         });
     }
     let faults = system

@@ -3,7 +3,7 @@
 //! Pure. Every text is escaped, whoever wrote it; nothing here is a script or a style.
 
 use super::state::Life;
-use super::view::{View, left, seconds};
+use super::view::{View, left, seconds, short};
 use crate::analysis::{Onset, Signal};
 use crate::chart::{self, Graph, Lane, Stretch};
 use crate::control::{EdgeStatus, FaultStatus};
@@ -53,7 +53,7 @@ pub(super) fn title(view: &View<'_>) -> String {
 fn what(view: &View<'_>) -> Markup {
     let title = view.run.and_then(|run| run.title.as_deref());
     html! {
-        h1 { (figures::fit(view.name, NAME)) }
+        h1 { (short(view.name, NAME)) }
         @if let Some(title) = title { p { (title) } }
         @if view.run.is_none() { p { "serving: no phases; faults are armed and healed by hand or by the file" } }
     }
@@ -211,7 +211,7 @@ fn cascade(view: &View<'_>) -> Markup {
         } @else {
             ol class="cascade" { @for onset in &view.findings.cascade { (fell(view, onset)) } }
         }
-        @for (edge, why) in &view.findings.unjudged { p class="note" { (figures::fit(edge, NAME)) ": " (why) } }
+        @for (edge, why) in &view.findings.unjudged { p class="note" { (short(edge, NAME)) ": " (why) } }
         @for caution in &view.findings.cautions { p class="note" { (caution) } }
     }
 }
@@ -225,13 +225,13 @@ fn fell(view: &View<'_>, onset: &Onset) -> Markup {
     };
     html! {
         li class=(class) {
-            strong { (figures::fit(&onset.edge, NAME)) }
+            strong { (short(&onset.edge, NAME)) }
             span class="at" { "+" (seconds(view.told(onset.at))) }
             span class="tag" { (if onset.source { "source" } else { "symptom" }) @if back { ", back" } }
             span class="why" {
                 (sign(onset.signal)) " " (value(onset.signal, onset.baseline)) " → " (value(onset.signal, onset.observed))
-                @if let Some(after) = &onset.after { ", after " (figures::fit(after, NAME)) }
-                @if !onset.faults.is_empty() { ", under " (figures::fit(&onset.faults.join(", "), NAME)) }
+                @if let Some(after) = &onset.after { ", after " (short(after, NAME)) }
+                @if !onset.faults.is_empty() { ", under " (short(&onset.faults.join(", "), NAME)) }
             }
         }
     }
@@ -282,12 +282,12 @@ fn one_fault(view: &View<'_>, n: usize, fault: &FaultStatus) -> Markup {
         "waiting" => "armed, waits for its time",
         _ => "not armed",
     };
-    let name = figures::fit(&fault.name, NAME);
+    let name = short(&fault.name, NAME);
     html! {
         li class=(class) data-key=(fault.name) {
             div class="name" { strong { (name) } span class="tag" { (word) } }
             div class="about" {
-                (fault.actions.join(", ")) " on " (figures::fit(&fault.places().join(", "), NAME))
+                (fault.actions.join(", ")) " on " (short(&fault.places().join(", "), NAME))
                 @if fault.matched > 0 { " · " b { (fault.hits) } " hit of " (fault.matched) }
                 @if let Some(ends) = fault.ends_in { " · heals in " b { (left(if fault.owner == "run" { view.told(ends) } else { ends })) } }
             }
@@ -333,7 +333,7 @@ fn expectations(view: &View<'_>) -> Markup {
                     view.checks.iter().filter(|check| check.name == expectation.name.as_str()).collect();
                 @let (class, word) = stands(&own);
                 li class=(class) data-key=(expectation.name) {
-                    strong { (figures::fit(expectation.name.as_str(), NAME)) }
+                    strong { (short(expectation.name.as_str(), NAME)) }
                     span class="tag" { (word) }
                     @for check in own.iter().filter(|check| check.observed.is_some()) {
                         span class=(if check.met == Some(false) { "why bad" } else { "why" }) {
@@ -374,11 +374,11 @@ fn services(view: &View<'_>) -> Markup {
                     Life::Ended(how) => ("failed", format!("down: {how}")),
                 };
                 li class=(class) data-key=(name) {
-                    strong { (figures::fit(name, NAME)) }
-                    span class="tag" { (figures::fit(&word, NAME)) }
+                    strong { (short(name, NAME)) }
+                    span class="tag" { (short(&word, NAME)) }
                     @if service.incarnation > 1 { span class="why" { "process number " (service.incarnation) } }
                     @if !service.drift.is_empty() {
-                        span class="why bad" { "differs from the file: " (figures::fit(&service.drift.join(", "), 120)) }
+                        span class="why bad" { "differs from the file: " (short(&service.drift.join(", "), 120)) }
                     }
                 }
             }
@@ -390,7 +390,7 @@ fn log(view: &View<'_>) -> Markup {
     html! {
         ol class="log" {
             @for (t, weight, text) in view.state.log.iter().rev().take(LINES) {
-                li class=(weight.as_str()) { time { (chart::clock(view.told(*t))) } span { (figures::fit(text, 240)) } }
+                li class=(weight.as_str()) { time { (chart::clock(view.told(*t))) } span { (short(text, 240)) } }
             }
         }
     }
@@ -413,12 +413,12 @@ pub(super) fn edge(view: &View<'_>, frame: &chart::Frame, edge: &EdgeStatus) -> 
         let draw = [chart::rate, chart::latency, chart::in_flight];
         draw.map(|draw| draw(&frame, series, &edge.name))
     });
-    let name = figures::fit(&edge.name, NAME);
+    let name = short(&edge.name, NAME);
     let markup = html! {
         header {
             h3 { (name) }
             span class="tag" { (state.as_str()) @if let Some((place, _)) = view.onset(&edge.name) { " · " (place + 1) } }
-            span class="way" { (figures::fit(&edge.from, NAME)) " → " (figures::fit(&edge.to, NAME)) " · " code { (edge.listen) } }
+            span class="way" { (short(&edge.from, NAME)) " → " (short(&edge.to, NAME)) " · " code { (edge.listen) } }
         }
         dl {
             @let now = figures_now.unwrap_or_default();

@@ -202,7 +202,11 @@ fn the_cascade_lights_up_and_goes_out() {
     let mut scene = Scene::run();
     told(
         &mut scene.state,
-        [(0.0, Event::Phase { phase: Phase::Baseline }), (20.0, Event::Phase { phase: Phase::Fault })],
+        [
+            (0.0, Event::Phase { phase: Phase::Baseline }),
+            (20.0, Event::Phase { phase: Phase::Fault }),
+            (21.0, window(1, 10, 0)),
+        ],
     );
     scene.now = 25.0;
     assert!(scene.piece("story").contains("The fault is on, and every edge is as it was."));
@@ -275,6 +279,20 @@ fn services_show_how_they_are_and_what_differs() {
         [(3.0, api(Did::Exited { code: None, signal: Some("SIGKILL".into()), cause: ExitCause::Fault }))],
     );
     assert!(scene.piece("services").contains("down: SIGKILL"));
+}
+
+#[test]
+fn names_are_cut_and_what_cannot_be_seen_is_left_out() {
+    for (text, cut) in [
+        ("checkout", "checkout"),
+        ("12345678", "12345678"),
+        ("123456789", "1234567…"),
+        ("a\u{202e}b\nc", "a b c"),
+        ("ööööööööö", "ööööööö…"),
+        ("", ""),
+    ] {
+        assert_eq!(super::view::short(text, 8), cut);
+    }
 }
 
 #[test]

@@ -6,7 +6,6 @@ use crate::chart::{self, Band, Frame, Mark};
 use crate::control::{EdgeStatus, FaultStatus};
 use crate::model::{Experiment, Phase};
 use crate::report::CheckResult;
-use crate::report::figures;
 use std::time::Duration;
 
 /// Runs that are planned to last at most so long are shown from begin to end; else the page shows the last so many seconds.
@@ -217,7 +216,7 @@ impl View<'_> {
             });
         };
         let source = ill.iter().find(|onset| onset.source).unwrap_or(first);
-        let name = figures::fit(&source.edge, 60);
+        let name = short(&source.edge, 60);
         let at = seconds(self.told(source.at));
         let count = match (ill.len(), all) {
             (n, all) if n == all && all > 1 => format!("all {all} edges fell ill"),
@@ -231,6 +230,19 @@ impl View<'_> {
             (_, n) if n == ill.len() => format!("{began}, and came back."),
             (_, n) => format!("{began}, {n} came back so far."),
         }
+    }
+}
+
+/// A text of at most so many characters, without those that cannot be seen or turn its direction.
+pub(super) fn short(text: &str, most: usize) -> String {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let clean: String = text.chars().map(|c| if hidden(c) { ' ' } else { c }).take(most + 1).collect();
+    match clean.char_indices().nth(most) {
+        Some(_) => clean.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+        None => clean,
     }
 }
 
