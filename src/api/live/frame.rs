@@ -14,23 +14,32 @@ use std::sync::Arc;
 pub(super) struct Frame {
     /// Its number, from 1; 0: nothing was rendered yet.
     pub(super) number: u64,
-    title: String,
-    /// The edges, in their order.
-    edges: Vec<String>,
+    top: Top,
     pieces: BTreeMap<String, (u64, Arc<str>)>,
     /// What changed since the one before, written for the wire.
     news: Bytes,
 }
 
+/// What is said with every event.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Top {
+    /// The title of the window.
+    pub(super) title: String,
+    /// There are phases, and expectations.
+    pub(super) runs: bool,
+    /// The places of the edges, in their order.
+    pub(super) edges: Vec<String>,
+}
+
 impl Frame {
     /// The rendering after this.
-    pub(super) fn next(&self, title: String, edges: Vec<String>, pieces: Vec<Piece>) -> Self {
+    pub(super) fn next(&self, top: Top, pieces: Vec<Piece>) -> Self {
         let number = self.number + 1;
         let pieces = pieces.into_iter().map(|(id, text)| {
             let kept = self.pieces.get(&id).filter(|(_, before)| **before == *text).cloned();
             (id, kept.unwrap_or_else(|| (number, text.into())))
         });
-        let mut next = Self { number, title, edges, pieces: pieces.collect(), news: Bytes::new() };
+        let mut next = Self { number, top, pieces: pieces.collect(), news: Bytes::new() };
         next.news = next.written(self.number);
         next
     }
@@ -47,7 +56,12 @@ impl Frame {
             .filter(|(_, (number, _))| *number > since)
             .map(|(id, (_, text))| (id.as_str(), text.as_ref()))
             .collect();
-        let data = json!({ "title": self.title, "edges": self.edges, "pieces": changed });
+        let data = json!({
+            "title": self.top.title,
+            "runs": self.top.runs,
+            "edges": self.top.edges,
+            "pieces": changed,
+        });
         // JSON has no line breaks of its own, so this is one line.
         format!("event: frame\nid: {}\ndata: {data}\n\n", self.number).into()
     }
@@ -69,9 +83,9 @@ mod tests {
 
     #[test]
     fn whoever_missed_some_gets_what_he_missed_and_no_more() {
-        let one = Frame::default().next("t".into(), vec![], vec![piece("a", "1"), piece("b", "1\n2")]);
-        let two = one.next("t".into(), vec![], vec![piece("a", "2"), piece("b", "1\n2")]);
-        let three = two.next("t".into(), vec![], vec![piece("a", "2"), piece("b", "1\n2"), piece("c", "1")]);
+        let one = Frame::default().next(Top::default(), vec![piece("a", "1"), piece("b", "1\n2")]);
+        let two = one.next(Top::default(), vec![piece("a", "2"), piece("b", "1\n2")]);
+        let three = two.next(Top::default(), vec![piece("a", "2"), piece("b", "1\n2"), piece("c", "1")]);
         for (since, expected) in [
             (0, json!({ "a": "2", "b": "1\n2", "c": "1" })),
             (1, json!({ "a": "2", "c": "1" })),

@@ -9,6 +9,7 @@ mod lines;
 mod render;
 mod state;
 mod stream;
+mod system;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -20,7 +21,7 @@ use crate::analysis::{self, Findings};
 use crate::model::{Experiment, Phase};
 use crate::report::{CheckResult, judge};
 use crate::telemetry::{Stamped, Telemetry};
-use frame::Frame;
+use frame::{Frame, Top};
 use state::State;
 use std::collections::BTreeMap;
 use std::io;
@@ -188,7 +189,7 @@ impl Reader {
         let checks = self.checks();
         let turn = self.next_edge;
         let before = std::mem::take(&mut self.edges);
-        let (title, mut pieces, edges, order) = self.with_view(&checks, |view| {
+        let (top, mut pieces, edges) = self.with_view(&checks, |view| {
             let frame = view.frame();
             let listed = || view.edges.iter().take(state::EDGES).enumerate();
             let count = view.edges.len().clamp(1, state::EDGES);
@@ -196,16 +197,17 @@ impl Reader {
             let due = |n: usize| (n + count - turn % count) % count < CHARTS;
             let draw = |(n, edge): (usize, &crate::control::EdgeStatus)| {
                 let kept = before.get(&edge.id).filter(|_| !due(n) && !view.state.finished).cloned();
-                (edge.id, kept.unwrap_or_else(|| render::edge(view, &frame, edge)))
+                (edge.id, kept.unwrap_or_else(|| system::edge(view, &frame, edge)))
             };
             let edges: BTreeMap<u16, render::Piece> = listed().map(draw).collect();
-            let order: Vec<String> = listed().map(|(_, edge)| render::place_of(edge)).collect();
-            (render::title(view), render::pieces(view), edges, order)
+            let order: Vec<String> = listed().map(|(_, edge)| system::place_of(edge)).collect();
+            let top = Top { title: render::title(view), runs: view.run.is_some(), edges: order };
+            (top, render::pieces(view), edges)
         });
         self.next_edge = turn.wrapping_add(CHARTS);
         pieces.extend(edges.values().cloned());
         self.edges = edges;
-        let next = self.sender.borrow().next(title, order, pieces);
+        let next = self.sender.borrow().next(top, pieces);
         self.sender.send_replace(Arc::new(next));
     }
 

@@ -2,6 +2,7 @@
 
 use super::render;
 use super::state::{BACK, EDGES, Life, State};
+use super::system;
 use super::view::View;
 use crate::analysis::{Findings, Onset, Recovered, Recovery, Signal};
 use crate::api::tests::experiment;
@@ -115,7 +116,7 @@ impl Scene {
     fn page(&self) -> String {
         self.look(|view| {
             let frame = view.frame();
-            let edges = view.edges.iter().map(|edge| render::edge(view, &frame, edge));
+            let edges = view.edges.iter().map(|edge| system::edge(view, &frame, edge));
             let all: Vec<String> =
                 render::pieces(view).into_iter().chain(edges).map(|(_, text)| text).collect();
             all.join("\n")

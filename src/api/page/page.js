@@ -65,8 +65,9 @@
     if (place) children(place, parser.parseFromString('<!doctype html><body>' + html, 'text/html').body);
   };
 
-  const show = ({ title, edges, pieces }) => {
+  const show = ({ title, runs, edges, pieces }) => {
     document.title = title;
+    document.body.classList.toggle('serves', !runs);
     for (const [id, html] of Object.entries(pieces)) put(id, html);
     const list = byId('edges');
     for (const place of [...list.children]) if (!edges.includes(place.id)) place.remove();
