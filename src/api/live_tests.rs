@@ -72,7 +72,7 @@ fn a_viewer_sees_everything_at_first_and_then_what_changes() {
     let mut viewer = look(&site, "");
     assert_eq!(viewer.status, 200);
     assert!(viewer.head.contains("content-type: text/event-stream"), "{}", viewer.head);
-    assert!(viewer.head.contains("cache-control: no-store"));
+    assert!(viewer.head.contains("cache-control: no-store") && viewer.head.contains("connection: close"));
     let first = viewer.next().unwrap();
     assert_eq!(first.kind, "frame");
     let pieces = first.data["pieces"].as_object().unwrap();

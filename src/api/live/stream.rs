@@ -43,7 +43,8 @@ pub(crate) fn stream(live: &Live) -> Result<Response, Failure> {
         let _seat = seat;
         tell(&mut frames, &sender).await;
     });
-    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    // The next stream begins on a connection that has all of its life before it.
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CONNECTION, "close")];
     Ok((headers, Body::new(Events(receiver))).into_response())
 }
 
@@ -86,5 +87,62 @@ impl hyper::body::Body for Events {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Part<Bytes>, Infallible>>> {
         self.0.poll_recv(context).map(|event| event.map(|event| Ok(Part::data(event))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Frame;
+    use super::super::frame::Top;
+    use super::*;
+    use tokio::sync::watch;
+
+    fn frame(number: u64) -> Arc<Frame> {
+        let piece = |n: u64| vec![("story".to_owned(), n.to_string())];
+        Arc::new((1..=number).fold(Frame::default(), |frame, n| frame.next(Top::default(), piece(n))))
+    }
+
+    fn text(event: &Bytes) -> &str {
+        std::str::from_utf8(event).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_that_takes_nothing_is_dropped() {
+        let (frames, mut viewer) = watch::channel(frame(0));
+        let (sender, mut receiver) = channel(1);
+        let telling = tokio::spawn(async move { tell(&mut viewer, &sender).await });
+        let began = Instant::now();
+        frames.send_replace(frame(1));
+        telling.await.unwrap();
+        assert!((SLOW..SLOW + 2 * ALIVE).contains(&began.elapsed()), "{:?}", began.elapsed());
+        assert!(text(&receiver.recv().await.unwrap()).contains("\"1\""), "what it had taken is whole");
+        assert_eq!(receiver.recv().await, None, "and nothing was kept for it beside");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_that_is_late_gets_the_newest_and_not_what_lay_between() {
+        let (frames, mut viewer) = watch::channel(frame(0));
+        let (sender, mut receiver) = channel(1);
+        tokio::spawn(async move { tell(&mut viewer, &sender).await });
+        frames.send_replace(frame(1));
+        assert!(text(&receiver.recv().await.unwrap()).contains("id: 1\n"));
+        (2..=9).for_each(|number| drop(frames.send_replace(frame(number))));
+        let next = receiver.recv().await.unwrap();
+        assert!(text(&next).contains("id: 9\n") && text(&next).contains("\"story\":\"9\""), "{next:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_says_that_it_lives_and_ends_before_its_connection_does() {
+        let (_frames, mut viewer) = watch::channel(frame(0));
+        let (sender, mut receiver) = channel(1);
+        tokio::spawn(async move { tell(&mut viewer, &sender).await });
+        let began = Instant::now();
+        let mut told = Vec::new();
+        while let Some(event) = receiver.recv().await {
+            told.push(text(&event).to_owned());
+        }
+        assert!((LIFE..=LIFE + ALIVE).contains(&began.elapsed()), "{:?}", began.elapsed());
+        assert_eq!(told.pop().unwrap(), "event: again\ndata: {}\n\n");
+        assert!(told.len() >= 49 && told.iter().all(|event| event == ": alive\n\n"));
     }
 }

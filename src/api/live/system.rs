@@ -46,7 +46,8 @@ pub(super) fn graph(view: &View<'_>) -> Markup {
         |state: &chart::State| seen[*state as usize] && (view.run.is_some() || *state != chart::State::Calm);
     let states: Vec<chart::State> = ORDER.into_iter().filter(shown).collect();
     html! {
-        div class="scroll" tabindex="0" role="region" aria-label="picture of the system" { (picture) }
+        // One box or two need not fill a wall.
+        div class=(if view.edges.len() < 3 { "scroll small" } else { "scroll" }) tabindex="0" role="region" aria-label="picture of the system" { (picture) }
         @if !states.is_empty() { (chart::legend(&states)) }
     }
 }

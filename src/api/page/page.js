@@ -116,10 +116,12 @@
     for (let wait = 500; ; wait = Math.min(wait * 2, 4000)) {
       const abort = new AbortController();
       let timer = 0;
+      let heard = false;
       const alive = () => {
         clearTimeout(timer);
         timer = setTimeout(() => abort.abort(), STALE);
         wait = 250;
+        heard = true;
       };
       let why = '';
       try {
@@ -136,9 +138,14 @@
         clearTimeout(timer);
         if (!ended) continue;
       } catch (error) {
+        clearTimeout(timer);
+        // Cut off in the middle: whether nobody is there shows at the next call.
+        if (heard && error.name !== 'AbortError') {
+          await pause(wait);
+          continue;
+        }
         why = error instanceof TypeError || error.name === 'AbortError' ? '' : error.message;
       }
-      clearTimeout(timer);
       lost(ended
         ? 'This Brownout has ended. What you see is how it stood; the page goes on when one answers again.'
         : 'No connection' + (why ? ': ' + why : '') + '. What you see is old; trying again.');
