@@ -13,8 +13,10 @@ const LASTS: f64 = 1.0;
 const SURE: f64 = 9.0;
 /// And than so many times what the baseline itself showed.
 const BEYOND: f64 = 2.0;
-/// At least so many bad marks.
+/// At least so many bad marks, and so many if less than half of them are looked for: a few by themselves are soon bad by chance.
 const LEAST_BAD: usize = 4;
+const LEAST_BAD_OF_FEW: usize = 8;
+const SURER_OF_FEW: f64 = 3.0;
 /// So many marks before it was certain are searched for the begin.
 const LOOKED: usize = 4_000;
 /// A share that is above this on the baseline says nothing.
@@ -27,6 +29,7 @@ pub(super) struct Watch {
     ill: f64,
     sure: f64,
     lasts: f64,
+    least: usize,
 }
 
 impl Watch {
@@ -36,9 +39,11 @@ impl Watch {
         if well > HOPELESS {
             return None;
         }
+        let few = if ill < 0.5 { SURER_OF_FEW } else { 0.0 };
+        let sure = SURE + few + (after.max(1) as f64).ln() / 2.0;
+        let least = if ill < 0.5 { LEAST_BAD_OF_FEW } else { LEAST_BAD };
         let ill = ill.max(3.0 * well).min(0.95);
-        let sure = SURE + (after.max(1) as f64).ln() / 2.0;
-        let mut watch = Self { well, ill, sure, lasts: LASTS };
+        let mut watch = Self { well, ill, sure, lasts: LASTS, least };
         let (height, longest) = watch.worst(calm);
         watch.sure = watch.sure.max(1.5 * height.min(3.0 * watch.sure));
         watch.lasts = watch.lasts.max(BEYOND * longest);
@@ -80,6 +85,7 @@ impl Watch {
     pub(super) fn rise(&self, marks: &[Mark]) -> Option<usize> {
         let (mut sum, mut from, mut bads, mut reach) = (0.0f64, 0, 0usize, f64::NEG_INFINITY);
         let mut certain: Option<usize> = None;
+        let mut latest = f64::NEG_INFINITY;
         for (place, mark) in marks.iter().enumerate() {
             if sum <= 0.0 {
                 (from, bads, reach) = (place, 0, f64::NEG_INFINITY);
@@ -88,8 +94,9 @@ impl Watch {
             if mark.bad {
                 bads += 1;
                 reach = reach.max(mark.until);
+                latest = mark.at;
             }
-            if sum < self.sure || bads < LEAST_BAD {
+            if sum < self.sure || bads < self.least {
                 certain = None;
                 continue;
             }
@@ -103,7 +110,7 @@ impl Watch {
             certain = Some(first);
             // What is still bad until the next mark comes lasts until then.
             let next = marks.get(place + 1).map_or(f64::INFINITY, |next| next.at);
-            let lasted = mark.at.max(reach.min(next)) - marks.get(first)?.at;
+            let lasted = latest.max(reach.min(next)) - marks.get(first)?.at;
             if lasted >= self.lasts {
                 return Some(first);
             }

@@ -8,8 +8,11 @@ mod amplification;
 mod attempts;
 mod band;
 mod change;
+mod control;
+mod fingerprint;
 mod found;
 mod graph;
+mod honesty;
 mod onset;
 #[cfg(test)]
 mod random_tests;
@@ -18,6 +21,8 @@ mod series;
 mod signs;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod traffic;
 mod within;
 
@@ -32,7 +37,8 @@ use signs::Sign;
 
 pub use amplification::amplification;
 pub use found::{
-    Amplified, Breaker, Control, Findings, Fingerprint, Honesty, Onset, Recovered, Recovery, Signal, Surge,
+    Amplified, Breaker, Control, Counted, Findings, Fingerprint, Honesty, Onset, Recovered, Recovery, Signal,
+    Surge,
 };
 pub use traffic::{EdgeTraffic, FaultSpan, Gauge, PhaseSpan, Traffic};
 pub use within::{Within, recovers_within};
@@ -83,6 +89,9 @@ pub fn analyse(traffic: &Traffic) -> Findings {
         })
         .collect();
     findings.recovery = recovery::of_all(traffic, &stalls, &graph, &known);
+    findings.control = control::of_all(traffic, &stalls);
+    findings.honesty = honesty::of(traffic, &graph, &stalls);
+    findings.cautions = honesty::cautions(traffic, &findings);
     findings
 }
 

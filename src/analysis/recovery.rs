@@ -21,6 +21,10 @@ const SHORT: f64 = 2.0;
 const BRIEF: f64 = 0.25;
 /// Shares of bad exchanges that are looked for.
 const SHARES: [f64; 2] = [0.2, 0.8];
+/// A second in which fewer were bad than this share is none of illness …
+const TENTH: f64 = 0.15;
+/// … and of these at most so many are looked through.
+const SHOCKS: usize = 50;
 /// It is back only if so many exchanges say so.
 const LEAST_AFTER: usize = 3;
 /// Attempts per logical request that are so many times the baseline's keep an edge ill.
@@ -122,7 +126,7 @@ impl After<'_> {
             .into_iter()
             .filter_map(|share| {
                 let watch = Watch::new(share, usual, calm.len(), &calm, after.len())?.for_at_least(BRIEF);
-                after.get(watch.rise(&after)?).map(|mark| -mark.at)
+                last_ill(&watch, &after)
             })
             .max_by(f64::total_cmp);
         let since = last.unwrap_or(self.from).max(self.from);
@@ -152,7 +156,17 @@ impl After<'_> {
                 place: first + place,
             })
         };
-        within.iter().enumerate().rev().filter_map(mark).collect()
+        let mut marks: Vec<Mark> = within.iter().enumerate().filter_map(mark).collect();
+        let slow =
+            |it: &&Passed| it.timed && it.took > band.slow_at(it.began) && it.began >= from && it.began < to;
+        marks.extend(edge.cut.iter().filter(slow).map(|it| Mark {
+            at: -it.began,
+            until: -it.began,
+            bad: true,
+            place: usize::MAX,
+        }));
+        marks.sort_by(|a, b| a.at.total_cmp(&b.at));
+        marks
     }
 
     /// Whether the callers of an edge's caller still ask for something, as they did on the baseline.
@@ -258,6 +272,22 @@ impl After<'_> {
         }
         (left >= LEAVES).then(|| format!("{} of its callers still leave before the answer", percent(left)))
     }
+}
+
+/// When the last stretch of illness ended, in marks that lie backwards: in its last second at least [`TENTH`] were bad.
+fn last_ill(watch: &Watch, after: &[Mark]) -> Option<f64> {
+    let mut from = 0;
+    for _ in 0..SHOCKS {
+        let rest = after.get(from..)?;
+        let place = watch.rise(rest)?;
+        let at = rest.get(place)?.at;
+        let second: Vec<&Mark> = rest.iter().skip(place).take_while(|mark| mark.at < at + 1.0).collect();
+        if second.iter().filter(|mark| mark.bad).count() as f64 >= TENTH * second.len() as f64 {
+            return Some(-at);
+        }
+        from += place + second.len().max(1);
+    }
+    None
 }
 
 /// Starts counted over a second, or as long as chance needs to make little of it.

@@ -57,6 +57,7 @@ pub(crate) fn simulate(system: &System) -> Simulated {
             from: edge.from.map_or_else(|| "client".to_owned(), |from| system.services[from].name.clone()),
             to: system.services[edge.to].name.clone(),
             tcp: edge.tcp,
+            cut: Vec::new(),
             gauges: gauges(&exchanges, end),
             exchanges,
             ..EdgeTraffic::default()
@@ -97,7 +98,8 @@ fn sickness(exchanges: &[Passed], ill: (f64, f64), end: f64) -> (Option<f64>, Op
     let limit = usual * 1.5 + 0.02;
     let bad: Vec<(f64, bool)> = exchanges
         .iter()
-        .filter(|e| e.ended() < end - 0.01)
+        // What was cut has no ending, but may have been slow by then.
+        .filter(|e| e.ended() < end - 0.01 || e.took > limit)
         .map(|e| (e.began, e.failed || e.took > limit))
         .collect();
     let mut sums = vec![0usize];
