@@ -105,6 +105,7 @@ fn beyond_loopback_the_page_asks_for_the_token_and_names_stay_names() {
     );
     browser.enter("wrong");
     browser.until("document.getElementById('token').value === '' && !document.getElementById('door').hidden");
+    browser.until(&format!("{}.includes('not the right one')", text("said")));
     browser.enter("s3cret");
     browser.until("document.querySelectorAll('#edges article').length === 1");
     assert_eq!(browser.eval("document.querySelectorAll('img').length"), 0);

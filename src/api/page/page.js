@@ -78,6 +78,12 @@
     document.body.classList.remove('waiting');
   };
 
+  // ---- what went wrong ----
+  const say = (text) => {
+    byId('said').hidden = !text;
+    byId('said').textContent = text;
+  };
+
   // ---- the stream; fetch, because an EventSource cannot send a token ----
   let ended = false;
   const lost = (text) => {
@@ -129,14 +135,19 @@
         const answer = await fetch('/api/v1/live', { headers: headers(), signal: abort.signal, cache: 'no-store' });
         if (answer.status === 401) {
           clearTimeout(timer);
+          if (token) say('That token was not the right one.');
           await askForToken();
-          wait = 0;
+          say('');
+          wait = 250;
           continue;
         }
         if (!answer.ok) throw new Error((await answer.json()).error);
         await listen(answer, alive);
         clearTimeout(timer);
-        if (!ended) continue;
+        if (!ended) {
+          await pause(wait);
+          continue;
+        }
       } catch (error) {
         clearTimeout(timer);
         // Cut off in the middle: whether nobody is there shows at the next call.
@@ -154,10 +165,6 @@
   };
 
   // ---- what one can do ----
-  const say = (text) => {
-    byId('said').hidden = !text;
-    byId('said').textContent = text;
-  };
   const call = async (path, body) => {
     const answer = await fetch('/api/v1/' + path, {
       method: 'POST',
