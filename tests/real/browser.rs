@@ -73,6 +73,13 @@ impl Browser {
 
     /// Tells it something, and waits for the answer.
     fn call(&mut self, method: &str, params: Value) -> Value {
+        let answer = self.ask(method, params);
+        assert!(answer["error"].is_null(), "{method}: {answer}");
+        answer["result"].clone()
+    }
+
+    /// The same, whatever it answers.
+    fn ask(&mut self, method: &str, params: Value) -> Value {
         self.calls += 1;
         let mut call = json!({ "id": self.calls, "method": method, "params": params });
         if !self.session.is_empty() {
@@ -92,9 +99,7 @@ impl Browser {
             panic!("the browser has gone");
         };
         let answer = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, answer).await });
-        let answer = answer.unwrap_or_else(|_| panic!("no answer to {method}"));
-        assert!(answer["error"].is_null(), "{method}: {answer}");
-        answer["result"].clone()
+        answer.unwrap_or_else(|_| panic!("no answer to {method}"))
     }
 
     pub(crate) fn open(&mut self, url: &str) {
@@ -113,16 +118,18 @@ impl Browser {
         result["result"]["value"].clone()
     }
 
-    /// Waits until an expression on the page is true.
+    /// Waits until an expression on the page is true; while a page is on its way, nothing is.
     pub(crate) fn until(&mut self, expression: &str) {
-        let mut last = String::new();
         let end = tokio::time::Instant::now() + PATIENCE;
-        while self.eval(&format!("Boolean({expression})")) != json!(true) {
-            last = self.eval("document.body.innerText").as_str().unwrap_or_default().to_owned();
-            assert!(tokio::time::Instant::now() < end, "waited {PATIENCE:?} for {expression} on\n{last}");
+        let safe = format!("(() => {{ try {{ return Boolean({expression}) }} catch {{ return false }} }})()");
+        let params = json!({ "expression": safe, "returnByValue": true });
+        while self.ask("Runtime.evaluate", params.clone())["result"]["result"]["value"] != json!(true) {
+            if tokio::time::Instant::now() >= end {
+                let text = self.eval("document.body.innerText");
+                panic!("waited {PATIENCE:?} for {expression} on\n{}", text.as_str().unwrap_or_default());
+            }
             std::thread::park_timeout(Duration::from_millis(50));
         }
-        drop(last);
     }
 
     /// Clicks into the middle of an element with the mouse, as a hand does.
