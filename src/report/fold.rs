@@ -142,6 +142,12 @@ impl Fold {
         Self::default()
     }
 
+    /// Nothing happened yet; at most so many single exchanges will be held.
+    #[must_use]
+    pub fn holding(most: usize) -> Self {
+        Self { crossed: Crossed::holding(most), ..Self::default() }
+    }
+
     /// Takes the next event in.
     pub fn take(&mut self, stamped: &Stamped) {
         let t = stamped.t;
