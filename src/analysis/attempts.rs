@@ -1,8 +1,8 @@
 //! Which exchanges of an edge are attempts of one logical request.
 //!
 //! A repetition of identity and target within [`RETRY_WITHIN`] is an attempt of the same request. A trace id goes through all
-//! hops, and a service may be called twice under one: it is split by the exchange of the service's own caller in which the
-//! attempt began. For trace ids and fingerprints a repetition counts only after the attempt before it failed or was abandoned.
+//! hops, a request id often, and a service may be called twice under one, or once by each attempt of its caller: both are split
+//! by the exchange of the service's own caller in which the attempt began, if one has the same id. For trace ids and fingerprints a repetition counts only after the attempt before it failed or was abandoned.
 //! An exchange without identity is of no logical request. Knows nothing of phases.
 
 use super::{Passed, Traffic};
@@ -49,8 +49,12 @@ impl Attempts {
     pub(super) fn of(traffic: &Traffic, edge: usize) -> Self {
         let Some(of_edge) = traffic.edges.get(edge) else { return Self::default() };
         let exchanges = &of_edge.exchanges;
-        let traced = exchanges.iter().any(|passed| matches!(passed.identity, Identity::Trace(_)));
-        let parents = if traced { Parents::of(traffic, &of_edge.from) } else { Parents::default() };
+        let handed = |passed: &Passed| id(passed.identity).is_some();
+        let parents = if exchanges.iter().any(handed) {
+            Parents::of(traffic, &of_edge.from)
+        } else {
+            Parents::default()
+        };
         let mut open: HashMap<(Identity, u32, Option<usize>), usize> =
             HashMap::with_capacity(exchanges.len());
         let mut all = Self { of: Vec::with_capacity(exchanges.len()), logical: Vec::new() };
@@ -59,10 +63,7 @@ impl Attempts {
                 all.of.push(None);
                 continue;
             }
-            let parent = match passed.identity {
-                Identity::Trace(id) => parents.of_start(id, passed.began),
-                _ => None,
-            };
+            let parent = id(passed.identity).and_then(|id| parents.of_start(id, passed.began));
             let fresh = all.logical.len();
             let logical = match open.entry((passed.identity, passed.target, parent)) {
                 Entry::Occupied(mut known) => {
@@ -101,22 +102,31 @@ fn repeats(before: &Passed, next: &Passed) -> bool {
             || ((before.failed || before.left()) && next.began >= before.ended()))
 }
 
-/// The exchanges into a service by trace id, to find the one in which a call of the service began.
+/// An id that may be handed on over hops; requests that look alike have none.
+fn id(identity: Identity) -> Option<(bool, u64)> {
+    match identity {
+        Identity::Given(id) => Some((false, id)),
+        Identity::Trace(id) => Some((true, id)),
+        Identity::Fingerprint(_) | Identity::None => None,
+    }
+}
+
+/// The exchanges into a service by id, to find the one in which a call of the service began.
 #[derive(Debug, Default)]
 struct Parents {
-    /// Trace id, begin, end for its caller, end of the work, and a number of its own: in this order.
-    spans: Vec<(u64, f64, f64, f64, usize)>,
+    /// In the order of their ids, and of their begins.
+    spans: Vec<Span>,
 }
+
+/// An id, the begin of its exchange, its end for its caller, the end of the work, and a number of its own.
+type Span = ((bool, u64), f64, f64, f64, usize);
 
 impl Parents {
     fn of(traffic: &Traffic, service: &str) -> Self {
         let into = traffic.edges.iter().filter(|edge| edge.to == service && !edge.tcp);
         let mut spans: Vec<_> = into
             .flat_map(|edge| &edge.exchanges)
-            .filter_map(|passed| match passed.identity {
-                Identity::Trace(id) => Some((id, passed.began, passed.ended(), passed)),
-                _ => None,
-            })
+            .filter_map(|passed| Some((id(passed.identity)?, passed.began, passed.ended(), passed)))
             .enumerate()
             .map(|(nth, (id, began, ended, passed))| {
                 (id, began, ended, ended + passed.zombie.unwrap_or(0.0), nth)
@@ -126,15 +136,14 @@ impl Parents {
         Self { spans }
     }
 
-    /// The latest exchange of this trace whose caller still waited at `start`; else the latest whose service still worked.
-    fn of_start(&self, id: u64, start: f64) -> Option<usize> {
+    /// The latest exchange of this id whose caller still waited at `start`; else the latest whose service still worked.
+    fn of_start(&self, id: (bool, u64), start: f64) -> Option<usize> {
         let from = self.spans.partition_point(|span| span.0 < id);
         let begun = self.spans.partition_point(|span| span.0 < id || (span.0 == id && span.1 <= start));
-        // A trace with more exchanges than this into one service is not looked through.
+        // An id with more exchanges than this into one service is not looked through.
         let looked = self.spans.get(from.max(begun.saturating_sub(64))..begun)?;
-        let within = |end: fn(&(u64, f64, f64, f64, usize)) -> f64| {
-            looked.iter().rev().find(|span| end(span) >= start).map(|span| span.4)
-        };
+        let within =
+            |end: fn(&Span) -> f64| looked.iter().rev().find(|span| end(span) >= start).map(|span| span.4);
         within(|span| span.2).or_else(|| within(|span| span.3))
     }
 }
