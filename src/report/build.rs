@@ -6,6 +6,7 @@ use super::{
     Interval, LoadResult, OneOrMany, PhaseSpan, Report, judge, services,
 };
 use crate::analysis::Findings;
+use crate::chart::Series;
 use crate::model::{Deed, Experiment, FaultRule, Metric, Phase};
 use crate::telemetry::{Origin, Window};
 use crate::units::Name;
@@ -76,6 +77,8 @@ pub fn build(fold: &Fold, experiment: &Experiment, terms: &Terms) -> Report {
         undo: services::deeds(&fold.undone, experiment),
         findings: Findings::default(),
         warnings,
+        series: series(fold, experiment, scale),
+        source: experiment.source.text.clone(),
         interrupted: fold.interrupted.is_some(),
     }
 }
@@ -117,6 +120,15 @@ fn edges(fold: &Fold, experiment: &Experiment) -> Vec<EdgeResult> {
             phases: phases(place),
         })
         .collect()
+}
+
+/// What each edge did over time, on the file's clock.
+fn series(fold: &Fold, experiment: &Experiment, scale: f64) -> Vec<Series> {
+    let of = |edge: usize| {
+        let series = u16::try_from(edge).ok().and_then(|edge| fold.series(edge));
+        series.map_or_else(Series::default, |series| series.scaled(scale))
+    };
+    (0..experiment.edges.len()).map(of).collect()
 }
 
 fn edge_phase(window: &Window, seconds: f64) -> EdgePhase {

@@ -1,6 +1,7 @@
 //! The fold: from events to what the report is made of. No judging here, and no I/O.
 
 use super::lives::{DeedFold, ProbeFold, ServiceFold};
+use crate::chart::Series;
 use crate::model::Phase;
 use crate::telemetry::{Event, Stamped, Window};
 use crate::units::Name;
@@ -42,6 +43,7 @@ pub struct Fold {
     /// The time of the last event.
     pub last: f64,
     sums: BTreeMap<(u16, Phase), Window>,
+    pub(super) series: BTreeMap<u16, Series>,
     steady: Option<BTreeMap<u16, Window>>,
 }
 
@@ -178,6 +180,7 @@ impl Fold {
                 if self.phase() == Phase::Idle && window.abandoned > 0 {
                     return;
                 }
+                self.watch(t, window);
                 self.sums
                     .entry((window.edge, phase))
                     .or_insert_with(|| Window { edge: window.edge, phase: Some(phase), ..Window::default() })

@@ -7,12 +7,14 @@
 mod build;
 pub mod figures;
 mod fold;
+pub mod html;
 pub mod json;
 pub mod judge;
 mod judge_services;
 pub mod junit;
 mod lives;
 mod replay;
+mod series;
 mod services;
 #[cfg(test)]
 mod testing;
@@ -28,6 +30,7 @@ pub use services::{DeedResult, ExitResult, ExposureResult, IncarnationResult, Se
 pub use verdict::{During, Exit, Terms, Verdict, expected};
 
 use crate::analysis::Findings;
+use crate::chart::Series;
 use crate::units::{Comparison, Op, Unit};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -94,6 +97,12 @@ pub struct Report {
     pub findings: Findings,
     /// What a reader should know beside.
     pub warnings: Vec<String>,
+    /// What each edge did over time, for charts, in the order of `edges`.
+    #[serde(skip)]
+    pub series: Vec<Series>,
+    /// The text of the file, of which a few lines are quoted.
+    #[serde(skip)]
+    pub source: String,
     /// The user stopped it, whatever else went wrong.
     #[serde(skip)]
     pub interrupted: bool,

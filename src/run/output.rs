@@ -1,6 +1,6 @@
 //! Where a run writes: `runs/<time>-<name>/`, or the folder that `--out` names.
 
-use crate::report::{Report, json, junit};
+use crate::report::{Report, html, json, junit};
 use crate::units::Name;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,12 +56,17 @@ pub fn file_name(name: &str) -> String {
     }
 }
 
-/// Writes `report.json` and `junit.xml`.
+/// Writes `report.json`, `report.html` and `junit.xml`.
 ///
 /// # Errors
 /// When one cannot be written.
 pub fn write(folder: &Path, report: &Report) -> io::Result<()> {
-    for (name, text) in [("report.json", json::render(report)), ("junit.xml", junit::render(report))] {
+    let files = [
+        ("report.json", json::render(report)),
+        ("report.html", html::render(report)),
+        ("junit.xml", junit::render(report)),
+    ];
+    for (name, text) in files {
         let path = folder.join(name);
         std::fs::write(&path, text)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
