@@ -33,6 +33,9 @@ pub struct EdgeTraffic {
     pub tcp: bool,
     /// Every exchange that has ended, in the order in which they began.
     pub exchanges: Vec<Passed>,
+    /// Exchanges that were under way when those who call were stopped: they took at least so long, cut off where their phase
+    /// ended, and how they ended says nothing. Not among `exchanges`.
+    pub cut: Vec<Passed>,
     /// What stood open, four times a second.
     pub gauges: Vec<Gauge>,
 }
@@ -72,6 +75,14 @@ pub struct FaultSpan {
     pub from: f64,
     /// Its end; the end of the run if it was not seen.
     pub to: f64,
+}
+
+impl PhaseSpan {
+    /// Whether it holds this moment.
+    #[must_use]
+    pub fn holds(&self, t: f64) -> bool {
+        self.from <= t && t < self.to
+    }
 }
 
 impl Traffic {

@@ -3,6 +3,7 @@
 //! [`plan`] makes checked words of the arguments; [`execute`] runs what was loaded, one experiment after the other, on
 //! stages that its caller brings up.
 
+pub use super::colour::Colour;
 use crate::model::Experiment;
 use crate::report::{During, Exit, Report, Terms, Verdict, expected, json, text};
 use crate::run::driver::{self, not_started};
@@ -64,6 +65,9 @@ pub struct Args {
     /// Say only what went wrong, and the result
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
+    /// A line instead of a screen while it runs on a terminal
+    #[arg(long)]
+    pub no_tui: bool,
     /// Say more
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -85,17 +89,6 @@ pub enum Format {
     Human,
     /// report.json
     Json,
-}
-
-/// When colours are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Colour {
-    /// On a terminal, without NO_COLOR
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
 }
 
 /// Where the admin API is.
@@ -134,6 +127,8 @@ pub struct Plan {
     pub color: Colour,
     /// `-q`.
     pub quiet: bool,
+    /// `--no-tui`.
+    pub no_tui: bool,
 }
 
 /// Checks the arguments. `argv` is how Brownout was called.
@@ -189,6 +184,7 @@ pub fn plan(args: Args, argv: Vec<String>) -> Result<Plan, String> {
         format: args.format,
         color: args.color,
         quiet: args.quiet,
+        no_tui: args.no_tui,
     })
 }
 
@@ -294,6 +290,12 @@ async fn execute_to(
             break;
         }
     }
+    if experiments.len() > 1
+        && let Err(error) = output::write_scorecard(plan.out.as_deref(), &reports)
+    {
+        let _ = writeln!(std::io::stderr(), "warning: the scorecard could not be written: {error}");
+    }
+    super::ci::tell(&reports, &super::loading::env, &mut std::io::stderr());
     // Nobody to read it is nobody to tell.
     let _ = out.write_all(results(plan, &reports).as_bytes());
     let _ = out.flush();
@@ -380,17 +382,15 @@ impl Plan {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         match (self.quiet, std::io::stderr().is_terminal() && !dumb && std::env::var_os("CI").is_none()) {
             (true, _) => Kind::Quiet,
-            (false, true) => Kind::Live,
+            // a command writes to the same terminal
+            (false, true) if self.no_tui || self.options.command.is_some() => Kind::Live,
+            (false, true) => Kind::Screen,
             (false, false) => Kind::Plain,
         }
     }
 
     fn colour(&self) -> bool {
-        match self.color {
-            Colour::Always => true,
-            Colour::Never => false,
-            Colour::Auto => anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never,
-        }
+        self.color.on_stdout()
     }
 }
 

@@ -277,7 +277,7 @@ async fn attend(
     file: Option<(&Path, &Flags)>,
     told: &mut Told,
 ) -> u8 {
-    let mut events = standing.subscribe();
+    let mut events = standing.telemetry.subscribe_to_windows();
     let mut guards = watch_rails(standing, &experiment.guardrails);
     let started = as_started(standing, experiment);
     let mut text = file.and_then(|(path, _)| std::fs::read(path).ok()).unwrap_or_default();

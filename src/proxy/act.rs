@@ -4,16 +4,17 @@
 //! bytes only; as many as the edge allows are held, and not one more.
 
 use super::answer;
+use super::call::Watch;
 use super::deliver::cut_to_next;
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::gate;
-use super::h1::{Caller, Intake, Left, Next, PIPELINED};
+use super::h1::{Caller, Intake, Left, Next};
 use super::reply::{self, Trouble};
 use super::slot::InForce;
 use crate::decision::{Action, Answer, Delay, FaultRef, Hang, Then};
 use crate::http1::connection::{Conn, Lent};
-use crate::net::{socket, timer};
+use crate::net::timer;
 use crate::telemetry::{ConnectionOutcome, Ending, Origin};
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
@@ -81,7 +82,7 @@ pub(super) async fn hold_or(
     let Some(_held) = Held::take(edge) else { return Released::TooMany };
     conn.shrink();
     let mut current = in_force.clone();
-    let mut watch = None;
+    let mut watch = Watch::default();
     loop {
         let Ok(at) = until() else { return Released::Healed };
         let mut over = pin!(async {
@@ -99,26 +100,7 @@ pub(super) async fn hold_or(
             if retired.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(None);
             }
-            while conn.bytes().len() < PIPELINED {
-                match conn.poll_fill(cx, PIPELINED) {
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Some(Released::Left(Left::Fin))),
-                    Poll::Ready(Err(_)) => return Poll::Ready(Some(Released::Left(Left::Reset))),
-                    Poll::Ready(Ok(_)) => {}
-                    Poll::Pending => break,
-                }
-            }
-            if conn.bytes().len() >= PIPELINED {
-                // it is read no further: now and then it is looked whether the caller is still there
-                if socket::has_ended(conn.stream()) {
-                    let error = socket::pending_error(conn.stream());
-                    let left = if error.is_some() { Left::Reset } else { Left::Fin };
-                    return Poll::Ready(Some(Released::Left(left)));
-                }
-                let watch = watch.get_or_insert_with(timer::Deadline::new);
-                watch.set(timer::TICK);
-                let _ = watch.poll(cx);
-            }
-            Poll::Pending
+            watch.poll(cx, conn).map(|left| Some(Released::Left(left)))
         })
         .await;
         match event {
@@ -276,7 +258,7 @@ pub(super) async fn respond(
     record: &mut Record,
     answer: &Answer,
 ) -> Next {
-    let read = answer::swallow(caller, intake).await;
+    let read = answer::swallow(caller, intake, record).await;
     respond_read(caller, intake, struck, record, answer, read).await
 }
 
@@ -313,7 +295,7 @@ pub(super) async fn end_hang(
     match wish.then {
         Then::Status(status) => {
             let answer = Answer { status, headers: Vec::new(), body: Vec::new() };
-            let read = is_read(caller, intake, read).await;
+            let read = is_read(caller, intake, record, read).await;
             respond_read(caller, intake, struck, record, &answer, read).await
         }
         Then::Cut(cut) => {
@@ -325,8 +307,9 @@ pub(super) async fn end_hang(
 
 /// A caller that left while it was held is let go at once; nobody is called for it.
 pub(super) fn left_while_held(caller: &mut Caller, record: &mut Record, left: Left, origin: Origin) -> Next {
-    caller.note_left(left);
+    caller.left.note(left);
     record.outcome(origin, Ending::CallerLeft);
+    record.ended = caller.left.at();
     match left {
         Left::Fin => Next::Close(ConnectionOutcome::Ok),
         Left::Reset => Next::Reset(ConnectionOutcome::Reset),
@@ -346,14 +329,14 @@ pub(super) async fn too_many(
         "held",
         format!("faults hold {} requests on edge `{}` already", config.max_held, config.name),
     );
-    let read = is_read(caller, intake, read).await;
+    let read = is_read(caller, intake, record, read).await;
     answer::answer(caller, intake, record, Origin::Internal, &why, read).await
 }
 
 /// Whether the request was read whole; if nothing of it was, it is read now.
-async fn is_read(caller: &mut Caller, intake: &Intake, read: Option<bool>) -> bool {
+async fn is_read(caller: &mut Caller, intake: &Intake, record: &mut Record, read: Option<bool>) -> bool {
     match read {
         Some(read) => read,
-        None => answer::swallow(caller, intake).await,
+        None => answer::swallow(caller, intake, record).await,
     }
 }

@@ -1,8 +1,10 @@
 //! Answers in the upstream's place: written, recorded, and what becomes of the connection after them.
 
+use super::deliver::has_gone;
 use super::exchange::Record;
 use super::h1::{Caller, Intake, Next};
 use super::reply::{self, Leaving, Trouble};
+use super::retry_after;
 use crate::http1::connection::SMALL;
 use crate::http1::{Body, Refused};
 use crate::telemetry::{ConnectionOutcome, Ending, Origin};
@@ -44,8 +46,18 @@ pub(super) async fn answer_client_error(
     record.outcome(Origin::Client, Ending::Complete);
     if caller.write_all(&out).await.is_err() {
         record.caller_left();
+    } else {
+        gone_by_now(caller, record).await;
     }
     Next::Close(ConnectionOutcome::Error)
+}
+
+/// Whether a caller that sends nothing more was still there for its answer: if not, it left when it ended its sending.
+async fn gone_by_now(caller: &mut Caller, record: &mut Record) {
+    if caller.left.is_some() && has_gone(caller).await {
+        record.caller_left();
+        record.ended = caller.left.at();
+    }
 }
 
 /// Writes an answer that did not come from the upstream. The connection ends after it unless the request was `read` whole.
@@ -61,12 +73,16 @@ pub(super) async fn respond(
     let mut out = Vec::new();
     write(Leaving { version: intake.version, keep_alive, head: intake.is_head }, &mut out);
     record.exchange.status = status;
+    record.exchange.retry_after = retry_after::read(status, &out);
     record.exchange.ending = Ending::Complete;
     let written = caller.write_all(&out).await;
     record.ended = Some(Instant::now());
     match written {
         Ok(()) if keep_alive => Next::Again,
-        Ok(()) => Next::Close(ConnectionOutcome::Ok),
+        Ok(()) => {
+            gone_by_now(caller, record).await;
+            Next::Close(ConnectionOutcome::Ok)
+        }
         Err(_) => {
             record.caller_left();
             Next::Reset(ConnectionOutcome::Reset)
@@ -75,14 +91,19 @@ pub(super) async fn respond(
 }
 
 /// Reads the body of a request of which nothing was read yet and that nobody gets, if it is short and comes soon.
-pub(super) async fn swallow(caller: &mut Caller, intake: &Intake) -> bool {
+pub(super) async fn swallow(caller: &mut Caller, intake: &Intake, record: &mut Record) -> bool {
     let mut body = Body::new(intake.framing);
     if intake.expect && !body.is_done() {
         return false;
     }
     for _ in 0..4 {
         match body.scan(caller.conn.bytes()) {
-            Ok(scan) => caller.conn.consume(scan.consumed),
+            Ok(scan) => {
+                if let Some(print) = &mut record.print {
+                    print.pass(&caller.conn.bytes()[..scan.consumed]);
+                }
+                caller.conn.consume(scan.consumed);
+            }
             Err(_) => return false,
         }
         if body.is_done() {

@@ -8,6 +8,7 @@ use super::forward::Answer;
 use super::frost;
 use super::h1::{self, Caller, Intake, Left, Next, is_reset};
 use super::reply::Mark;
+use super::retry_after;
 use super::route::Route;
 use super::shape;
 use super::upload::{Side, Upload, UploadState, finish};
@@ -45,6 +46,7 @@ pub(super) async fn deliver(
         return Box::pin(shape::deliver(caller, intake, record, upload, up, struck, answer, sent)).await;
     }
     record.exchange.status = answer.status;
+    record.exchange.retry_after = retry_after::read(answer.status, &intake.out.0);
     if let Some(struck) = struck {
         add_mark(&caller.edge, struck, record, &mut intake.out.0);
     }
@@ -142,9 +144,6 @@ impl Download<'_> {
                     return gone;
                 }
             }
-            if let Some(left) = caller.left {
-                caller.note_left(left);
-            }
             caller.deadline.set(if self.ready > 0 { stall } else { silence });
             let (conn, deadline) = (&mut caller.conn, &caller.deadline);
             let left = &mut caller.left;
@@ -167,19 +166,19 @@ impl Download<'_> {
                     return Poll::Ready(self.check(read, up));
                 }
                 let before = (upload.payload, upload.ready);
-                let side = if left.is_none() { upload.poll(cx, conn, up) } else { Poll::Pending };
+                let side = if left.is_none() { upload.poll(cx, conn, left, up) } else { Poll::Pending };
                 if before != (upload.payload, upload.ready) && self.ready == 0 {
                     deadline.set(silence);
                 }
                 if let Poll::Ready(side) = side {
                     return Poll::Ready(match side {
                         Side::Left(Left::Fin) => {
-                            *left = Some(Left::Fin);
+                            left.note(Left::Fin);
                             socket::finish_sending(up.stream());
                             None
                         }
                         Side::Left(Left::Reset) => {
-                            *left = Some(Left::Reset);
+                            left.note(Left::Reset);
                             Some(Delivered::CallerGone(io::ErrorKind::ConnectionReset.into()))
                         }
                         Side::Truncated | Side::Bad(_) => Some(Delivered::BadBody),
@@ -234,7 +233,7 @@ pub(super) async fn conclude(
 ) -> Next {
     let now = Instant::now();
     record.ended = Some(now);
-    record.exchange.upstream_took = Some(now.saturating_duration_since(sent));
+    record.exchange.upstream_took = Some(record.upstream_took(sent, now));
     match outcome {
         Delivered::Whole => {
             record.outcome(Origin::Upstream, Ending::Complete);
@@ -245,8 +244,8 @@ pub(super) async fn conclude(
             if caller.left.is_some() {
                 if has_gone(caller).await {
                     record.caller_left();
-                    record.ended = caller.left_at.or(record.ended);
-                    record.exchange.zombie = true;
+                    record.ended = caller.left.at().or(record.ended);
+                    record.exchange.zombie = caller.left.before(now);
                 }
                 return Next::Close(ConnectionOutcome::Ok);
             }
@@ -271,8 +270,8 @@ pub(super) async fn conclude(
         }
         Delivered::CallerGone(error) => {
             record.caller_left();
-            record.ended = caller.left_at.or(record.ended);
-            record.exchange.zombie = caller.left.is_some();
+            record.ended = caller.left.at().or(record.ended);
+            record.exchange.zombie = caller.left.before(now);
             if error.kind() == io::ErrorKind::TimedOut {
                 record.outcome(Origin::Client, Ending::Incomplete);
                 return Next::Reset(ConnectionOutcome::Timeout);
@@ -308,7 +307,7 @@ pub(super) fn cut_to_next(cut: Cut) -> Next {
 }
 
 /// Whether a caller that had sent its FIN had closed altogether: then the answer meets a RST.
-async fn has_gone(caller: &mut Caller) -> bool {
+pub(super) async fn has_gone(caller: &mut Caller) -> bool {
     socket::finish_sending(caller.conn.stream());
     caller.deadline.set(Duration::from_millis(1));
     let (conn, deadline) = (&caller.conn, &caller.deadline);

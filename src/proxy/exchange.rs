@@ -3,13 +3,14 @@
 //! A [`Record`] is written when it is dropped, so that an exchange whose task vanishes is counted too, and each exactly once.
 
 use super::edge::EdgeHere;
+use super::identity::{Known, Print};
 use super::reply::Mark;
 use super::slot::InForce;
 use super::tee::Tee;
 use crate::decision::{Decision, FaultRef};
 use crate::plan::Armed;
 use crate::plan::gates::Place;
-use crate::telemetry::{Ending, Exchange, Hit, Method, Origin};
+use crate::telemetry::{Ending, Exchange, Hit, Identity, Method, Origin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,10 @@ pub(super) struct Record {
     pub ended: Option<Instant>,
     /// What looks at the answer as it passes.
     pub tee: Option<Box<Tee>>,
+    /// What is looked at of its body, if that says which logical request it is.
+    pub print: Option<Box<Print>>,
+    /// For how long faults had held it when the upstream was called.
+    pub held_before: Duration,
     permit: bool,
 }
 
@@ -45,7 +50,10 @@ impl Record {
                 ending: Ending::Unanswered,
                 failed: false,
                 health,
-                zombie: false,
+                zombie: None,
+                identity: Identity::None,
+                target: 0,
+                retry_after: None,
                 bytes_up: 0,
                 bytes_down: 0,
                 asked: Duration::ZERO,
@@ -54,10 +62,18 @@ impl Record {
                 lies: Vec::new(),
             },
             tee: None,
+            print: None,
+            held_before: Duration::ZERO,
             permit: false,
             ended: None,
             edge: edge.clone(),
         }
+    }
+
+    /// Which logical request it is an attempt of.
+    pub(super) fn is_of(&mut self, known: Known) {
+        (self.exchange.identity, self.exchange.target) = (known.identity, known.target);
+        self.print = known.print;
     }
 
     /// Takes a place among the requests in flight.
@@ -70,6 +86,12 @@ impl Record {
     pub(super) fn outcome(&mut self, origin: Origin, ending: Ending) {
         self.exchange.origin = origin;
         self.exchange.ending = ending;
+    }
+
+    /// For how long the upstream has been at it, without what faults held back meanwhile.
+    pub(super) fn upstream_took(&self, sent: Instant, now: Instant) -> Duration {
+        let held = self.exchange.waited.saturating_sub(self.held_before);
+        now.saturating_duration_since(sent).saturating_sub(held)
     }
 
     /// The caller left before it was answered; whose doing it is stays as it is if a fault kept it waiting for ever.
@@ -85,6 +107,9 @@ impl Drop for Record {
             self.edge.in_flight.give_back();
         }
         let exchange = &mut self.exchange;
+        if let Some(print) = &self.print {
+            exchange.identity = print.identity();
+        }
         let ended = self.ended.unwrap_or_else(Instant::now);
         exchange.took = ended.saturating_duration_since(exchange.began);
         exchange.failed = match (exchange.method, exchange.ending) {

@@ -5,11 +5,13 @@
 
 use super::act;
 use super::answer::{answer, answer_client_error, swallow};
+use super::call::call;
 use super::deliver::deliver;
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::frost::{self, Frost};
 use super::h1::{Caller, Intake, Left, Next};
+use super::identity::Known;
 use super::lie;
 use super::meter::Throttle;
 use super::reply::Trouble;
@@ -22,7 +24,6 @@ use crate::model::usual_callers;
 use crate::net::socket;
 use crate::telemetry::{ConnectionOutcome, Origin};
 use std::future::poll_fn;
-use std::io;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -37,6 +38,10 @@ const INTERIM: usize = 100;
 pub(super) async fn exchange(caller: &mut Caller, mut intake: Box<Intake>) -> Next {
     let edge = caller.edge.clone();
     let mut record = Record::begin(&edge, intake.method, intake.health);
+    record.is_of(std::mem::replace(&mut intake.known, Known::NOTHING));
+    if let Some(print) = &mut record.print {
+        print.look(caller.conn.bytes());
+    }
     if !record.take_permit() {
         return Box::pin(overloaded(caller, &intake, &mut record)).await;
     }
@@ -64,7 +69,7 @@ async fn overloaded(caller: &mut Caller, intake: &Intake, record: &mut Record) -
         "overload",
         format!("edge `{}` has {limit} requests in flight", edge.shared.config.name),
     );
-    let read = swallow(caller, intake).await;
+    let read = swallow(caller, intake, record).await;
     answer(caller, intake, record, Origin::Internal, &why, read).await
 }
 
@@ -81,18 +86,27 @@ async fn carry(
     let mut upload = Upload::new(intake.framing, intake.expect);
     upload.slow_down(struck.as_deref().and_then(|struck| Throttle::up(&edge, struck)));
     upload.frost = Frost::of(&edge, struck.as_deref());
+    upload.look(record);
     if let Err(refused) = upload.begin(&mut caller.conn, &mut intake.out.0) {
+        upload.known(record);
         return answer_client_error(caller, intake, record, refused).await;
     }
     let sent = if struck.is_some() { Instant::now() } else { record.exchange.began };
+    record.held_before = record.exchange.waited;
     let mut up = match call(caller, intake, &mut upload).await {
         Ok(up) => up,
         Err(why) => {
+            upload.known(record);
             record.exchange.bytes_up += upload.payload;
+            let Some(why) = why else { return gone(caller, record, None) };
             let why = marked(why, &edge, struck.as_deref(), record);
             return answer(caller, intake, record, Origin::Upstream, &why, upload.is_read()).await;
         }
     };
+    if caller.left.is_some() {
+        // as in a direct connection, also when it ended while the upstream was called
+        socket::finish_sending(up.stream());
+    }
     let received = receive(caller, intake, &mut upload, &mut up).await;
     upload.tell(struck.as_deref_mut(), record);
     frost::stopped(&mut upload, &mut struck, record);
@@ -106,22 +120,28 @@ async fn carry(
             answer(caller, intake, record, Origin::Upstream, &why, upload.is_read()).await
         }
         Received::BadBody(refused) => answer_client_error(caller, intake, record, refused).await,
-        Received::Gone => {
-            record.caller_left();
-            record.ended = caller.left_at;
-            match caller.left {
-                Some(Left::Reset) => {
-                    socket::reset(up.into_parts().0);
-                    Next::Reset(ConnectionOutcome::Reset)
-                }
-                _ => Next::Close(ConnectionOutcome::Ok),
-            }
-        }
+        Received::Gone => gone(caller, record, Some(up)),
     };
+    upload.known(record);
     upload.tell(struck.as_deref_mut(), record);
     record.exchange.bytes_up += upload.payload;
     frost::stopped(&mut upload, &mut struck, record);
     next
+}
+
+/// The caller left, and there is nobody to answer. A RST is passed on as a RST.
+fn gone(caller: &Caller, record: &mut Record, up: Option<Conn>) -> Next {
+    record.caller_left();
+    record.ended = caller.left.at();
+    match (caller.left.how(), up) {
+        (Some(Left::Reset), up) => {
+            if let Some(up) = up {
+                socket::reset(up.into_parts().0);
+            }
+            Next::Reset(ConnectionOutcome::Reset)
+        }
+        _ => Next::Close(ConnectionOutcome::Ok),
+    }
 }
 
 /// Where answers are kept, this one is looked at as it passes.
@@ -141,48 +161,6 @@ fn keep(caller: &Caller, intake: &Intake, record: &mut Record) {
 fn marked(why: Trouble, edge: &EdgeHere, struck: Option<&Struck>, record: &Record) -> Trouble {
     let mark = struck.and_then(|struck| struck.mark(record)).filter(|_| !edge.shared.config.stealth);
     why.marked(mark.as_ref())
-}
-
-/// Finds a connection and sends the head, with as much of the body as has come. Nothing of a request is ever written twice.
-async fn call(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload) -> Result<Conn, Trouble> {
-    let edge = caller.edge.clone();
-    let limit = edge.shared.config.timeout.idle;
-    let mut pooled = intake.route.take();
-    loop {
-        let reused = pooled.is_some();
-        let mut up = match pooled.take() {
-            Some(up) => up,
-            None => Box::pin(intake.route.connect(&edge.shared.config, &caller.deadline)).await?,
-        };
-        let out = &intake.out.0;
-        let mut written = 0;
-        caller.deadline.set(limit);
-        let deadline = &caller.deadline;
-        let failed = loop {
-            let wrote = poll_fn(|cx| match up.poll_write(cx, &out[written..]) {
-                Poll::Pending => deadline.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
-                done => done,
-            })
-            .await;
-            match wrote {
-                Ok(count) => written += count,
-                Err(error) => break Some(error),
-            }
-            if written == out.len() {
-                break None;
-            }
-        };
-        match failed {
-            None => return Ok(up),
-            // nothing was written: the connection had died in the pool
-            Some(_) if reused && written == 0 => pooled = intake.route.take(),
-            // not final: the upstream may have answered before it closed
-            Some(_) => {
-                upload.break_off();
-                return Ok(up);
-            }
-        }
-    }
 }
 
 /// What came of waiting for the head of the answer.
@@ -251,7 +229,7 @@ async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, 
                     let written = caller.write_all(&out).await;
                     intake.out.0 = out;
                     if written.is_err() {
-                        caller.note_left(Left::Reset);
+                        caller.left.note(Left::Reset);
                         return Received::Gone;
                     }
                     caller.deadline.set(limit);
@@ -273,15 +251,15 @@ async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, 
             }
         }
         seen = have;
-        let (conn, deadline) = (&mut caller.conn, &caller.deadline);
-        let watch = caller.left.is_none();
+        let (conn, deadline, left) = (&mut caller.conn, &caller.deadline, &mut caller.left);
+        let watch = left.is_none();
         let event = poll_fn(|cx| {
             if let Poll::Ready(read) = up.poll_fill(cx, limits.head) {
                 return Poll::Ready(Ok(read));
             }
             if watch {
                 let before = (upload.payload, upload.ready);
-                let side = upload.poll(cx, conn, up);
+                let side = upload.poll(cx, conn, left, up);
                 if before != (upload.payload, upload.ready) {
                     // the upstream's clock runs from the last byte of the request, or while it takes none
                     deadline.set(if upload.is_done() || upload.ready > 0 { limit } else { idle });
@@ -328,9 +306,12 @@ async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, 
                 ));
             }
             Err(Some(Side::Bad(refused))) => return Received::BadBody(refused),
-            Err(Some(Side::Truncated)) => return Received::BadBody(Refused::Truncated),
+            Err(Some(Side::Truncated)) => {
+                caller.left.note(Left::Fin);
+                return Received::BadBody(Refused::Truncated);
+            }
             Err(Some(Side::Left(left))) => {
-                caller.note_left(left);
+                caller.left.note(left);
                 if left == Left::Reset {
                     return Received::Gone;
                 }

@@ -20,6 +20,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -63,7 +64,7 @@ pub(super) async fn before_head(
 ) -> Option<Next> {
     match stall(caller, None, struck, record).await? {
         Left::Reset => {
-            record.exchange.zombie = true;
+            record.exchange.zombie = Some(Duration::ZERO);
             Some(act::left_while_held(caller, record, Left::Reset, Origin::Client))
         }
         Left::Fin => None,
@@ -114,13 +115,13 @@ async fn stall(
         match left {
             // perhaps it only sends no more: what is written next will tell
             Some(Left::Fin) => {
-                caller.note_left(Left::Fin);
+                caller.left.note(Left::Fin);
                 if let Some(up) = up {
                     socket::finish_sending(up.stream());
                 }
             }
             Some(Left::Reset) => {
-                caller.note_left(Left::Reset);
+                caller.left.note(Left::Reset);
                 return Some(Left::Reset);
             }
             None => {}

@@ -3,9 +3,11 @@
 //! Invariants: an earlier answer always leaves first; a head that is refused ends the connection, after a 4xx and gracefully
 //! (a RST would eat the answer).
 
+pub(super) use super::away::{Away, Left};
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::forward;
+use super::identity::Known;
 use super::probe;
 use super::reply::{self, Leaving, Trouble};
 use super::route::Route;
@@ -25,7 +27,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 /// The most that is read from a caller who is waiting for an answer: pipelined requests.
 pub(super) const PIPELINED: usize = SMALL;
@@ -43,20 +44,9 @@ pub(super) struct Caller {
     pub peer: IpAddr,
     peer_text: Box<str>,
     pub number: u64,
-    pub left: Option<Left>,
-    /// When that was.
-    pub left_at: Option<Instant>,
+    pub left: Away,
     /// It said that it sends nothing behind the request that is under way.
     through: bool,
-}
-
-/// How a caller left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Left {
-    /// It sends nothing more (and perhaps still reads).
-    Fin,
-    /// It reset the connection.
-    Reset,
 }
 
 /// What becomes of the connection after an exchange.
@@ -80,6 +70,8 @@ pub(super) struct Intake {
     pub keep_alive: bool,
     pub expect: bool,
     pub health: bool,
+    /// Which logical request it is an attempt of; taken by its record.
+    pub known: Known,
     /// Where it goes.
     pub route: Rc<Route>,
     /// Its head as it came, if it goes elsewhere and may still be called back.
@@ -156,8 +148,7 @@ pub(super) async fn serve(
         peer,
         peer_text: text_of(peer),
         number,
-        left: None,
-        left_at: None,
+        left: Away::default(),
         through: false,
         edge,
     };
@@ -289,6 +280,7 @@ impl Caller {
             keep_alive: head.keep_alive,
             expect: head.expect_continue,
             health,
+            known: if health { Known::NOTHING } else { Known::of(&head, config.identity.as_deref()) },
             route,
             came,
             via: config.forwarded,
@@ -350,12 +342,6 @@ impl Caller {
             return socket::finish_sending(self.conn.stream());
         }
         close(&mut self.conn, &self.deadline).await;
-    }
-
-    /// The caller left: now, if it was not known before.
-    pub(super) fn note_left(&mut self, left: Left) {
-        self.left = Some(left);
-        self.left_at.get_or_insert_with(Instant::now);
     }
 }
 

@@ -101,6 +101,9 @@ async fn change_request(
         }
         head.write(&mut intake.out.0);
         intake.out.0.extend_from_slice(&body);
+        if let Some(print) = &mut record.print {
+            print.pass(&caller.conn.bytes()[..length]);
+        }
         caller.conn.consume(length);
         record.exchange.bytes_up += body.len() as u64;
         (intake.framing, intake.expect) = (Framing::None, false);

@@ -3,7 +3,7 @@
 //! Invariant: the rest of the caller's body goes on meanwhile, and a caller that leaves is seen. Knows nothing of faults.
 
 use super::deliver::Delivered;
-use super::h1::{Caller, Left};
+use super::h1::{Away, Caller, Left};
 use super::upload::{Side, Upload};
 use crate::http1::Body;
 use crate::http1::connection::Conn;
@@ -25,9 +25,6 @@ pub(super) async fn more(
     room: usize,
 ) -> Option<Delivered> {
     let times = caller.edge.shared.config.timeout;
-    if let Some(left) = caller.left {
-        caller.note_left(left);
-    }
     caller.deadline.set(times.idle.max(times.upstream));
     let mut cut_now = pin!(async {
         match cut_at {
@@ -48,7 +45,7 @@ pub(super) async fn more(
             });
         }
         let before = (upload.payload, upload.ready);
-        let side = if left.is_none() { upload.poll(cx, conn, up) } else { Poll::Pending };
+        let side = if left.is_none() { upload.poll(cx, conn, left, up) } else { Poll::Pending };
         if before != (upload.payload, upload.ready) {
             deadline.set(times.idle.max(times.upstream));
         }
@@ -61,15 +58,15 @@ pub(super) async fn more(
 }
 
 /// What the caller's side does while it is answered; `None`: it is answered on.
-pub(super) fn other_side(side: Side, left: &mut Option<Left>, up: &Conn) -> Option<Delivered> {
+pub(super) fn other_side(side: Side, left: &mut Away, up: &Conn) -> Option<Delivered> {
     match side {
         Side::Left(Left::Fin) => {
-            *left = Some(Left::Fin);
+            left.note(Left::Fin);
             socket::finish_sending(up.stream());
             None
         }
         Side::Left(Left::Reset) => {
-            *left = Some(Left::Reset);
+            left.note(Left::Reset);
             Some(Delivered::CallerGone(io::ErrorKind::ConnectionReset.into()))
         }
         Side::Truncated | Side::Bad(_) => Some(Delivered::BadBody),
@@ -93,14 +90,20 @@ pub(super) async fn write_while(
                 return Poll::Ready(wrote);
             }
             if left.is_none()
-                && let Poll::Ready(side) = upload.poll(cx, conn, up)
+                && let Poll::Ready(side) = upload.poll(cx, conn, left, up)
             {
                 match side {
                     Side::Left(Left::Fin) => {
-                        *left = Some(Left::Fin);
+                        left.note(Left::Fin);
                         socket::finish_sending(up.stream());
                     }
-                    _ => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                    Side::Left(Left::Reset) => {
+                        left.note(Left::Reset);
+                        return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                    }
+                    Side::Truncated | Side::Bad(_) => {
+                        return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                    }
                 }
             }
             deadline.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))

@@ -12,6 +12,7 @@ use super::h1::{Caller, Intake, Left, Next};
 use super::lie;
 use super::mangle::{Line, Mangled};
 use super::pass::{more, write_while};
+use super::retry_after;
 use super::upload::Upload;
 use crate::decision::{Cut, Decision, FaultRef, HangAt, PieceDelay, Shape, Then};
 use crate::http1::connection::{Conn, LARGE};
@@ -69,6 +70,7 @@ pub(super) async fn deliver(
     let replaced = mangled.as_ref().is_some_and(|mangled| mangled.replaces());
     record.exchange.status = if replaced { 0 } else { answer.status };
     let head = std::mem::take(&mut intake.out.0);
+    record.exchange.retry_after = retry_after::read(record.exchange.status, &head);
     let written = caller.write_all(&head).await;
     let outcome = match written {
         Err(error) => Delivered::CallerGone(error),
@@ -152,7 +154,7 @@ async fn after(
 
 /// The caller left while the answer was held back: the upstream worked for nobody.
 fn left_unanswered(caller: &mut Caller, record: &mut Record, left: Left, origin: Origin) -> Next {
-    record.exchange.zombie = true;
+    record.exchange.zombie = Some(Duration::ZERO);
     act::left_while_held(caller, record, left, origin)
 }
 
@@ -172,8 +174,8 @@ async fn hang_at_body(
             Then::Status(_) => Cut::Close, // the head has left: there is no other status
         })),
         Released::Left(left) => {
-            caller.note_left(left);
-            record.exchange.zombie = true;
+            caller.left.note(left);
+            record.exchange.zombie = Some(Duration::ZERO);
             Some(Delivered::CallerGone(io::ErrorKind::ConnectionReset.into()))
         }
         Released::TooMany => Some(Delivered::Cut(Cut::Close)),
@@ -285,18 +287,18 @@ impl Shaper {
         struck: &mut Struck,
         record: &mut Record,
     ) -> Option<Delivered> {
-        let released = match caller.left {
+        let released = match caller.left.how() {
             None => self.wait(caller, struck, record).await,
             Some(_) => Released::Over,
         };
         match released {
             // perhaps it only sends no more: what is written next will tell
             Released::Left(Left::Fin) => {
-                caller.note_left(Left::Fin);
+                caller.left.note(Left::Fin);
                 socket::finish_sending(up.stream());
             }
             Released::Left(Left::Reset) => {
-                caller.note_left(Left::Reset);
+                caller.left.note(Left::Reset);
                 return Some(Delivered::CallerGone(io::ErrorKind::ConnectionReset.into()));
             }
             Released::TooMany => return Some(Delivered::Cut(Cut::Close)),

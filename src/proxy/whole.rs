@@ -115,19 +115,23 @@ pub(super) async fn request(
             if retired.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(None);
             }
-            deadline.poll(cx).map(|()| Some(Ok(0)))
+            deadline.poll(cx).map(|()| Some(Err(io::ErrorKind::TimedOut.into())))
         })
         .await;
         match event {
             None => current = edge.shared.slot.get(),
             Some(Ok(1..)) => caller.deadline.set(edge.shared.config.timeout.idle),
+            Some(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                return Came::Over(answer_client_error(caller, intake, record, Refused::Truncated).await);
+            }
             Some(Ok(0)) => {
+                caller.left.note(Left::Fin);
                 return Came::Over(answer_client_error(caller, intake, record, Refused::Truncated).await);
             }
             Some(Err(_)) => {
-                caller.note_left(Left::Reset);
+                caller.left.note(Left::Reset);
                 record.caller_left();
-                record.ended = caller.left_at;
+                record.ended = caller.left.at();
                 return Came::Over(Next::Reset(ConnectionOutcome::Reset));
             }
         }
@@ -170,7 +174,7 @@ pub(super) async fn answer(
                 return Poll::Ready(Event::Retired);
             }
             if left.is_none()
-                && let Poll::Ready(side) = upload.poll(cx, conn, up)
+                && let Poll::Ready(side) = upload.poll(cx, conn, left, up)
             {
                 return Poll::Ready(Event::Side(side));
             }
@@ -194,11 +198,11 @@ pub(super) async fn answer(
             // its silence is the usual way's to see
             Event::Silent => return Came::Untouched,
             Event::Side(Side::Left(Left::Fin)) => {
-                caller.note_left(Left::Fin);
+                caller.left.note(Left::Fin);
                 socket::finish_sending(up.stream());
             }
             Event::Side(Side::Left(Left::Reset)) => {
-                caller.note_left(Left::Reset);
+                caller.left.note(Left::Reset);
                 return Came::Untouched;
             }
             Event::Side(Side::Truncated | Side::Bad(_)) => return Came::Untouched,

@@ -1,9 +1,10 @@
 //! The fold: from events to what the report is made of. No judging here, and no I/O.
 
 use super::lives::{DeedFold, ProbeFold, ServiceFold};
+use super::traffic::Crossed;
 use crate::chart::Series;
 use crate::model::Phase;
-use crate::telemetry::{Event, Stamped, Window};
+use crate::telemetry::{Event, Recipe, Stamped, Window};
 use crate::units::Name;
 use std::collections::BTreeMap;
 
@@ -42,6 +43,8 @@ pub struct Fold {
     pub finished: bool,
     /// The time of the last event.
     pub last: f64,
+    /// What the analysis reads.
+    pub(super) crossed: Crossed,
     sums: BTreeMap<(u16, Phase), Window>,
     pub(super) series: BTreeMap<u16, Series>,
     steady: Option<BTreeMap<u16, Window>>,
@@ -66,6 +69,8 @@ pub struct Start {
     pub at: String,
     /// Name, from and to of each edge.
     pub edges: Vec<(String, String, String)>,
+    /// What its report is made with.
+    pub recipe: Option<Recipe>,
 }
 
 /// What the events say of a fault.
@@ -144,7 +149,7 @@ impl Fold {
         let t = stamped.t;
         self.last = self.last.max(t);
         match &stamped.event {
-            Event::Started { name, version, file, sha256, argv, seed, at, edges } => {
+            Event::Started { name, version, file, sha256, argv, seed, at, edges, recipe } => {
                 self.start = Some(Start {
                     name: name.clone(),
                     version: version.clone(),
@@ -154,6 +159,7 @@ impl Fold {
                     seed: *seed,
                     at: at.clone(),
                     edges: edges.clone(),
+                    recipe: recipe.as_deref().cloned(),
                 });
             }
             Event::Phase { phase } => self.enter(*phase, t),
@@ -175,6 +181,7 @@ impl Fold {
                 }
             }
             Event::Window(window) => {
+                self.crossed.window(t, window);
                 let Some(phase) = window.phase else { return };
                 // Between phases and after them we stop those who call: that they leave says nothing of the system.
                 if self.phase() == Phase::Idle && window.abandoned > 0 {
@@ -213,8 +220,9 @@ impl Fold {
             Event::Undone { fault, service, action, done, text } => {
                 self.undone.push(deed(t, fault, service, action, *done, text));
             }
-            Event::Struck { .. } | Event::Unwritten { .. } | Event::Passed { .. } | Event::Stalled { .. } => {
-            }
+            Event::Passed { edge, one_in, exchanges } => self.crossed.passed(*edge, *one_in, exchanges),
+            Event::Stalled { seconds } => self.crossed.stalled(t, *seconds),
+            Event::Struck { .. } | Event::Unwritten { .. } => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::lies::Lie;
 use super::services::{Did, Saw};
-use super::{EdgeId, Passed, Window};
+use super::{EdgeId, Identity, Passed, Window};
 use crate::model::Phase;
 use crate::units::Name;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ pub struct Exchange {
     pub phase: Phase,
     /// When its head had come.
     pub began: Instant,
-    /// From its head to the last byte.
+    /// From its head to the last byte, or to the moment at which the caller left.
     pub took: Duration,
     /// From sending to the upstream to the end of its answer; `None` if it was not called or did not answer.
     pub upstream_took: Option<Duration>,
@@ -36,8 +36,14 @@ pub struct Exchange {
     pub failed: bool,
     /// A health request: not judged, not numbered.
     pub health: bool,
-    /// The upstream's answer came when the caller had left.
-    pub zombie: bool,
+    /// For how long the upstream worked on after the caller had left, if its answer came then: for nobody.
+    pub zombie: Option<Duration>,
+    /// Which logical request it is an attempt of.
+    pub identity: Identity,
+    /// A hash of method and target.
+    pub target: u32,
+    /// Seconds that the answer's `Retry-After` asked to wait.
+    pub retry_after: Option<f32>,
     /// Payload bytes towards the upstream.
     pub bytes_up: u64,
     /// Payload bytes towards the caller.
@@ -168,6 +174,32 @@ impl Method {
     }
 }
 
+/// What the report of a run is made with, beside its events: the file, and what was said beside it. It holds no secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// The text of the file, line for line, without values that must not be told.
+    pub text: String,
+    /// `--set`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<(String, String)>,
+    /// `--upstream`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstream: Vec<(Option<String>, String)>,
+    /// What is filled in for `${env.NAME}`, instead of the values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filled: Vec<(String, String)>,
+    /// The run's own name.
+    pub run: String,
+    /// When the user's command ran: `all`, `fault` or `each`.
+    pub during: String,
+    /// `--allow-vacuous`.
+    #[serde(default)]
+    pub allow_vacuous: bool,
+    /// `--expect-exit`.
+    #[serde(default)]
+    pub expect_exit: Option<u8>,
+}
+
 /// Something that happened. Times are in seconds from the start of the run (or of the process in `serve`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -190,6 +222,9 @@ pub enum Event {
         at: String,
         /// Name, from and to of each edge, in the order of their ids.
         edges: Vec<(String, String, String)>,
+        /// What its report is made with, if that can be told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recipe: Option<Box<Recipe>>,
     },
     /// A phase began.
     Phase {
@@ -426,7 +461,7 @@ mod tests {
         let by_status = || btree_map(any::<u16>(), any::<u64>(), 0..5);
         let by_origin = btree_map(prop::sample::select(&Origin::ALL[..]), any::<u64>(), 0..4);
         let maps = (by_status(), by_status(), by_origin, histogram(), histogram());
-        (any::<u16>(), option::of(phase()), any::<[u64; 11]>(), maps).prop_map(|(edge, phase, n, maps)| {
+        (any::<u16>(), option::of(phase()), any::<[u64; 13]>(), maps).prop_map(|(edge, phase, n, maps)| {
             Window {
                 edge,
                 phase,
@@ -440,6 +475,8 @@ mod tests {
                 abandoned: n[7],
                 zombie: n[8],
                 duplicates_differ: n[8] / 2,
+                logical: n[11],
+                retries: n[12],
                 bytes_up: n[9],
                 bytes_down: n[10],
                 by_status: maps.0,
@@ -475,19 +512,67 @@ mod tests {
         )
     }
 
+    fn passed() -> impl Strategy<Value = Passed> {
+        let identity = prop_oneof![
+            Just(Identity::None),
+            any::<u64>().prop_map(Identity::Given),
+            any::<u64>().prop_map(Identity::Trace),
+            any::<u64>().prop_map(Identity::Fingerprint),
+        ];
+        let endings = [Ending::Complete, Ending::Incomplete, Ending::Unanswered, Ending::CallerLeft];
+        let how = (
+            prop::sample::select(&Origin::ALL[..]),
+            prop::sample::select(endings.to_vec()),
+            any::<[bool; 3]>(),
+            any::<u16>(),
+        );
+        let times = (seconds(), seconds(), option::of(seconds()), option::of(seconds()), seconds());
+        (times, how, identity, any::<u32>(), option::of(0u32..100_000)).prop_map(
+            |(
+                (began, took, zombie, upstream, held),
+                (origin, ending, flags, status),
+                identity,
+                target,
+                wait,
+            )| {
+                Passed {
+                    began,
+                    took,
+                    zombie,
+                    upstream,
+                    held,
+                    status,
+                    origin,
+                    ending,
+                    failed: flags[0],
+                    timed: flags[1],
+                    hit: flags[2],
+                    identity,
+                    target,
+                    retry_after: wait.map(|wait| wait as f32 / 4.0),
+                }
+            },
+        )
+    }
+
     fn event() -> impl Strategy<Value = Event> {
         let text = || any::<String>();
         let names = vec((text(), text(), text()), 0..3);
         let started = (text(), text(), text(), text(), vec(text(), 0..3), any::<u64>(), text(), names);
         prop_oneof![
             started.prop_map(|(name, version, file, sha256, argv, seed, at, edges)| Event::Started {
-                name,
                 version,
                 file,
                 sha256,
                 argv,
                 seed,
                 at,
+                recipe: Some(Box::new(Recipe {
+                    text: name.clone(),
+                    expect_exit: Some(6),
+                    ..Recipe::default()
+                })),
+                name,
                 edges
             }),
             phase().prop_map(|phase| Event::Phase { phase }),
@@ -503,6 +588,12 @@ mod tests {
             struck(),
             any::<u64>().prop_map(|struck| Event::Unwritten { struck }),
             window().prop_map(Event::Window),
+            (any::<u16>(), 0u32..20, vec(passed(), 0..5)).prop_map(|(edge, step, exchanges)| Event::Passed {
+                edge,
+                one_in: 1 << step,
+                exchanges
+            }),
+            seconds().prop_map(|seconds| Event::Stalled { seconds }),
             any::<[u64; 3]>().prop_map(|n| Event::Load { sent: n[0], shed: n[1], timed_out: n[2] }),
             (vec(text(), 0..3), option::of(any::<i32>()), any::<bool>())
                 .prop_map(|(argv, exit, stopped)| Event::Command { argv, exit, stopped }),

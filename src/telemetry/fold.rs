@@ -1,6 +1,7 @@
 //! A window under way: the same sums as [`Window::add`], in arrays, so that an exchange costs the collector tens of
 //! nanoseconds. Knows nothing of when a window ends.
 
+use super::attempts::Attempt;
 use super::{Ending, Exchange, Histogram, Origin, Window};
 use crate::model::Phase;
 
@@ -67,7 +68,7 @@ impl Fold {
         }
         self.by_origin[exchange.origin as usize] += 1;
         window.abandoned += u64::from(exchange.ending == Ending::CallerLeft);
-        window.zombie += u64::from(exchange.zombie);
+        window.zombie += u64::from(exchange.zombie.is_some());
         let (side, count, failed, statuses) = if exchange.origin == Origin::Injected {
             let statuses = &mut window.injected_by_status;
             (&mut self.injected, &mut window.injected, &mut window.injected_failed, statuses)
@@ -78,6 +79,15 @@ impl Fold {
         *failed += u64::from(exchange.failed);
         if !side.add(exchange) {
             *statuses.entry(exchange.status).or_default() += 1;
+        }
+    }
+
+    /// Counts which attempt of a logical request an exchange was.
+    pub(crate) fn attempted(&mut self, attempt: Attempt) {
+        match attempt {
+            Attempt::First => self.window.logical += 1,
+            Attempt::Retry => self.window.retries += 1,
+            Attempt::Unknown => {}
         }
     }
 
@@ -142,7 +152,10 @@ mod tests {
                 ending: if left { Ending::CallerLeft } else { Ending::Complete },
                 failed: flags[0],
                 health: flags[1],
-                zombie: flags[2],
+                zombie: flags[2].then_some(Duration::ZERO),
+                identity: crate::telemetry::Identity::None,
+                target: 0,
+                retry_after: None,
                 bytes_up: bytes[0].into(),
                 bytes_down: bytes[1].into(),
                 asked: Duration::ZERO,

@@ -4,7 +4,7 @@
 //! exchange takes one.
 
 use super::collector::{Collector, Message};
-use super::feed::{Feed, lock};
+use super::feed::{Feed, Wants, lock};
 use super::shard::{COARSE, MAX_REQUEST_SERIES, Series, Shard};
 use super::veil::Veil;
 use super::watched::Watched;
@@ -30,8 +30,8 @@ pub(crate) const FLUSH: Duration = Duration::from_secs(1);
 const ALL_SERIES: usize = 1_000;
 /// Series that do not belong to edges: phase, build, process, faults, guardrails, expectations.
 const OTHER_SERIES: usize = 60;
-/// Series an edge has whatever happens: histograms, gauges, connections, bytes.
-const EDGE_SERIES: usize = 19 * 2 + 15 + 14;
+/// Series an edge has whatever happens: histograms, gauges, connections, bytes, attempts.
+const EDGE_SERIES: usize = 19 * 2 + 15 + 16;
 
 /// What metrics and judges know of an edge.
 #[derive(Clone, Debug)]
@@ -49,6 +49,9 @@ pub struct EdgeLabels {
 pub(crate) struct EdgeEntry {
     pub(crate) labels: EdgeLabels,
     pub(crate) series: Series,
+    /// Logical requests and retries; counted by the collector.
+    pub(crate) logical: u64,
+    pub(crate) retries: u64,
     pub(crate) shards: Vec<Arc<Shard>>,
 }
 
@@ -204,7 +207,13 @@ impl Telemetry {
         let place = edges.iter().position(|known| known.labels.name == labels.name).unwrap_or(edges.len());
         match edges.get_mut(place) {
             Some(known) => known.labels = labels,
-            None => edges.push(EdgeEntry { labels, series: Series::default(), shards: Vec::new() }),
+            None => edges.push(EdgeEntry {
+                labels,
+                series: Series::default(),
+                logical: 0,
+                retries: 0,
+                shards: Vec::new(),
+            }),
         }
         EdgeId(u16::try_from(place).unwrap_or(u16::MAX))
     }
@@ -263,7 +272,13 @@ impl Telemetry {
     /// events, see `feed`); it ends after [`stop`](Self::stop).
     #[must_use]
     pub fn subscribe(&self) -> Receiver<Arc<Stamped>> {
-        self.shared.feed.subscribe()
+        self.shared.feed.subscribe(Wants::All)
+    }
+
+    /// The same without [`Event::Passed`]: for those who read for hours and judge by windows.
+    #[must_use]
+    pub fn subscribe_to_windows(&self) -> Receiver<Arc<Stamped>> {
+        self.shared.feed.subscribe(Wants::NoPassed)
     }
 
     /// Waits until everything that workers recorded before this call is folded and published. Takes until their next

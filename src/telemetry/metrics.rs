@@ -9,6 +9,7 @@ use super::hub::{EdgeEntry, Shared};
 use super::process;
 use super::shard::{BucketSum, Counter, DELAY_ERRORS, DURATIONS, MAX_HIT_SERIES, Shard};
 use super::watched::{ServiceSeries, Watched};
+use crate::decision::Protocol;
 use crate::model::Phase;
 use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -186,6 +187,7 @@ fn edges(page: &mut Page, edges: &[EdgeEntry]) {
         let values = edges.iter().map(|edge| (vec![("edge", edge.labels.name.as_str())], value(edge)));
         page.counter(metric.name, metric.help, values.collect());
     }
+    attempts(page, edges);
     let mut connections = Values::new();
     let mut bytes = Values::new();
     for edge in edges {
@@ -208,6 +210,24 @@ fn edges(page: &mut Page, edges: &[EdgeEntry]) {
         bytes,
     );
     histograms(page, edges);
+}
+
+/// Connections of TCP edges are attempts of nothing.
+fn attempts(page: &mut Page, edges: &[EdgeEntry]) {
+    let values = |read: fn(&EdgeEntry) -> u64| {
+        let http = edges.iter().filter(|edge| edge.labels.protocol == Protocol::Http);
+        http.map(|edge| (vec![("edge", edge.labels.name.as_str())], read(edge))).collect()
+    };
+    page.counter(
+        "brownout_logical_requests_total",
+        "Requests that are not a repetition of an earlier one.",
+        values(|edge| edge.logical),
+    );
+    page.counter(
+        "brownout_retries_total",
+        "Requests that repeat an earlier one, within a minute.",
+        values(|edge| edge.retries),
+    );
 }
 
 fn requests(page: &mut Page, edges: &[EdgeEntry]) {

@@ -4,6 +4,7 @@
 //! ([`EdgeRecorder`]), which a scrape adds up, and hands its exchanges in batches to the collector, which folds them into
 //! [`Window`]s and publishes them as [`Event`]s. Knows nothing of sockets or of how faults are carried out.
 
+mod attempts;
 mod collector;
 pub mod event;
 mod feed;
@@ -11,6 +12,7 @@ mod fold;
 pub mod histogram;
 mod hub;
 pub mod journal;
+pub mod keep;
 mod lies;
 mod metrics;
 mod passed;
@@ -24,7 +26,7 @@ mod veil;
 mod watched;
 pub mod window;
 
-pub use event::{Ending, Event, Exchange, Hit, Method, Origin, Stamped};
+pub use event::{Ending, Event, Exchange, Hit, Method, Origin, Recipe, Stamped};
 pub use histogram::Histogram;
 pub use hub::{EdgeLabels, Telemetry};
 pub use journal::Journal;

@@ -33,7 +33,7 @@ pub struct Passed {
     pub hit: bool,
     /// What makes two exchanges attempts of one logical request.
     pub identity: Identity,
-    /// A hash of method and path: a repetition of identity and target is a retry.
+    /// A hash of method and target, query included: a repetition of identity and target is a retry.
     pub target: u32,
     /// Seconds that the answer's `Retry-After` asked to wait.
     pub retry_after: Option<f32>,
@@ -64,7 +64,7 @@ pub enum Identity {
     Given(u64),
     /// The trace id of `traceparent`: one for all that a request of the outermost caller brings about.
     Trace(u64),
-    /// Method, path and body: other requests may look the same.
+    /// Method, target and body: other requests may look the same.
     Fingerprint(u64),
 }
 

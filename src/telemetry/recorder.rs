@@ -4,7 +4,7 @@
 //! Nothing here locks, and nothing allocates once a series has been seen and the batch has grown to its usual size.
 //! Knows nothing of windows, events or metric names.
 
-use super::collector::{Batch, Message};
+use super::collector::{Batch, Message, STALL};
 use super::hub::Shared;
 use super::shard::{ConnectionOutcome, Shard};
 use super::{EdgeId, Ending, Exchange, Hit, Lie, Method, Origin};
@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A batch of so many exchanges is handed over without waiting for the tick.
 const FULL: usize = 512;
@@ -27,6 +28,7 @@ const UNSEEN: u16 = u16::MAX;
 pub struct Recorder {
     batch: Rc<WorkerBatch>,
     edges: RefCell<Vec<Option<EdgeRecorder>>>,
+    ticked: Cell<Instant>,
 }
 
 impl Recorder {
@@ -38,7 +40,7 @@ impl Recorder {
             bytes: Cell::new(0),
             acknowledged: Cell::new(0),
         };
-        Self { batch: Rc::new(batch), edges: RefCell::new(Vec::new()) }
+        Self { batch: Rc::new(batch), edges: RefCell::new(Vec::new()), ticked: Cell::new(Instant::now()) }
     }
 
     /// What to record with on this edge; the same counters each time it is asked.
@@ -52,8 +54,13 @@ impl Recorder {
         edges[place].get_or_insert_with(|| EdgeRecorder::new(edge, Rc::clone(&self.batch))).clone()
     }
 
-    /// Hands the batch over; to be called every 50 to 100 ms.
+    /// Hands the batch over; to be called every 50 to 100 ms. Whoever is late by a second stood still, and that is told.
     pub fn tick(&self) {
+        let now = Instant::now();
+        let since = now.saturating_duration_since(self.ticked.replace(now));
+        if since >= STALL {
+            let _ = self.batch.shared.sender.send(Message::Stalled(since));
+        }
         self.batch.hand_over();
     }
 }
@@ -211,7 +218,7 @@ impl EdgeRecorder {
         let shard = &*writer.shard;
         shard.requests[writer.place(&exchange)].add(1);
         shard.abandoned.add(u64::from(exchange.ending == Ending::CallerLeft));
-        shard.zombie.add(u64::from(exchange.zombie));
+        shard.zombie.add(u64::from(exchange.zombie.is_some()));
         if exchange.timed {
             shard.took.record(exchange.took);
         }

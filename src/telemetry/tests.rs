@@ -33,7 +33,10 @@ fn exchange(edge: EdgeId, status: u16) -> Exchange {
         ending: Ending::Complete,
         failed: status >= 500,
         health: false,
-        zombie: false,
+        zombie: None,
+        identity: Identity::None,
+        target: 0,
+        retry_after: None,
         bytes_up: 10,
         bytes_down: 20,
         asked: Duration::ZERO,
@@ -165,6 +168,121 @@ fn what_is_recorded_after_its_recorder_is_dropped_is_still_told() {
     assert_eq!(windows(&drain(&mut reader))[&(0, Some(Phase::Baseline))].requests, 1);
 }
 
+/// The n-th attempt of a request, at a time of its own.
+fn attempt(n: u32, edge: EdgeId, identity: Identity, failed: bool) -> Exchange {
+    let of = exchange(edge, if failed { 503 } else { 200 });
+    Exchange { identity, failed, began: of.began + n * Duration::from_millis(10), ..of }
+}
+
+#[test]
+fn attempts_are_counted_and_each_exchange_is_told_to_those_who_want_it() {
+    let telemetry = Telemetry::new();
+    let (a, b) = (edge(&telemetry, "a"), edge(&telemetry, "b"));
+    telemetry.add_edge(EdgeLabels {
+        name: "tcp".parse().unwrap(),
+        protocol: Protocol::Tcp,
+        success: Vec::new(),
+    });
+    let (mut reader, mut brief) = (telemetry.subscribe(), telemetry.subscribe_to_windows());
+    let recorder = telemetry.worker();
+    let given = Identity::Given(7);
+    for (n, (on, identity, failed)) in (0..).zip([
+        (a, given, false),
+        (a, given, true),
+        (b, given, false),
+        (a, Identity::Trace(7), false),
+        (a, Identity::Trace(7), true),
+        (a, Identity::Trace(7), false),
+        (a, Identity::None, true),
+    ]) {
+        recorder.edge(on).began();
+        recorder.edge(on).ended(attempt(n, on, identity, failed));
+    }
+    recorder.edge(a).began();
+    recorder.edge(a).ended(Exchange { health: true, identity: given, ..exchange(a, 200) });
+    recorder.tick();
+    telemetry.flush();
+    let events = drain(&mut reader);
+    let sums = windows(&events);
+    let counts = |edge: u16| {
+        let sum = &sums[&(edge, Some(Phase::Baseline))];
+        (sum.logical, sum.retries)
+    };
+    assert_eq!((counts(0), counts(1)), ((3, 2), (1, 0)));
+    let text = telemetry.gather();
+    for (series, count) in [("logical_requests_total{edge=\"a\"}", 3.0), ("retries_total{edge=\"a\"}", 2.0)] {
+        assert_eq!(value(&text, &format!("brownout_{series}")), count);
+    }
+    assert!(!text.contains("brownout_retries_total{edge=\"tcp\"}"));
+    let mut told = BTreeMap::new();
+    for event in &events {
+        if let Event::Passed { edge, one_in: 1, exchanges } = event {
+            let kinds = exchanges.iter().map(|passed| (passed.identity, passed.failed));
+            told.entry(*edge).or_insert_with(Vec::new).extend(kinds);
+        }
+    }
+    assert_eq!((told[&0].len(), &told[&1][..]), (6, &[(given, false)][..]));
+    let brief = drain(&mut brief);
+    assert_eq!(windows(&brief), sums);
+    assert!(!brief.iter().any(|event| matches!(event, Event::Passed { .. })));
+    drop(reader);
+    recorder.edge(a).ended(attempt(9, a, given, false));
+    drop(recorder);
+    telemetry.stop();
+}
+
+#[test]
+fn more_than_can_be_kept_is_thinned_and_told_once() {
+    let telemetry = Telemetry::new();
+    let id = edge(&telemetry, "a");
+    let mut reader = telemetry.subscribe();
+    let recorder = telemetry.worker();
+    let mut dice = crate::decision::Dice::new(1, crate::decision::Key(2), crate::decision::Key(3));
+    for _ in 0..40_000 {
+        recorder.edge(id).began();
+        recorder.edge(id).ended(attempt(0, id, Identity::Given(dice.bits()), false));
+    }
+    recorder.tick();
+    telemetry.flush();
+    drop(recorder);
+    telemetry.stop();
+    let events = drain(&mut reader);
+    let kept: usize = events
+        .iter()
+        .map(|event| if let Event::Passed { exchanges, .. } = event { exchanges.len() } else { 0 })
+        .sum();
+    let coarsest = events.iter().filter_map(|event| match event {
+        Event::Passed { one_in, .. } => Some(*one_in),
+        _ => None,
+    });
+    assert!(coarsest.max().unwrap() > 1);
+    assert!((4_000..=20_000).contains(&kept), "{kept}");
+    let said = events.iter().filter(|event| matches!(event, Event::Warning { .. })).count();
+    assert_eq!(said, 1);
+    assert_eq!(windows(&events)[&(0, Some(Phase::Baseline))].logical, 40_000, "windows know them all");
+}
+
+#[test]
+fn a_worker_that_stood_still_is_told_of() {
+    let telemetry = Telemetry::new();
+    let mut reader = telemetry.subscribe();
+    let recorder = telemetry.worker();
+    recorder.tick();
+    let until = Instant::now() + Duration::from_millis(1_050);
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        std::thread::park_timeout(left);
+    }
+    recorder.tick();
+    recorder.tick();
+    drop(recorder);
+    telemetry.stop();
+    let stalls: Vec<_> = drain(&mut reader)
+        .into_iter()
+        .filter_map(|event| if let Event::Stalled { seconds } = event { Some(seconds) } else { None })
+        .collect();
+    assert!(!stalls.is_empty() && stalls.iter().all(|seconds| *seconds >= 1.0), "{stalls:?}");
+}
+
 #[test]
 fn gauges_follow_what_is_open_and_windows_keep_their_maxima() {
     let telemetry = Telemetry::new();
@@ -191,7 +309,7 @@ fn gauges_follow_what_is_open_and_windows_keep_their_maxima() {
     a.holding(-2);
     for outcome in [ConnectionOutcome::Ok, ConnectionOutcome::Reset, ConnectionOutcome::RefusedLimit] {
         a.closed(outcome);
-        a.ended(Exchange { ending: Ending::CallerLeft, zombie: true, ..exchange(id, 0) });
+        a.ended(Exchange { ending: Ending::CallerLeft, zombie: Some(Duration::ZERO), ..exchange(id, 0) });
     }
     assert_eq!((telemetry.in_flight(id), telemetry.held(id), telemetry.connections(id)), (0, 0, 0));
     let text = telemetry.gather();

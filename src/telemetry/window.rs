@@ -51,6 +51,13 @@ pub struct Window {
     /// Answers to copies of requests that were not the answers to the requests themselves.
     #[serde(skip_serializing_if = "is_none")]
     pub duplicates_differ: u64,
+    /// Logical requests whose first attempt this is: of HTTP exchanges whose request was read, health requests left out,
+    /// injected outcomes included.
+    #[serde(skip_serializing_if = "is_none")]
+    pub logical: u64,
+    /// Further attempts of logical requests.
+    #[serde(skip_serializing_if = "is_none")]
+    pub retries: u64,
     /// Payload bytes towards the upstream.
     pub bytes_up: u64,
     /// Payload bytes towards the caller.
@@ -72,7 +79,7 @@ impl Window {
         }
         *self.by_origin.entry(exchange.origin).or_default() += 1;
         self.abandoned += u64::from(exchange.ending == Ending::CallerLeft);
-        self.zombie += u64::from(exchange.zombie);
+        self.zombie += u64::from(exchange.zombie.is_some());
         let injected = exchange.origin == Origin::Injected;
         let (count, failed, by_status, durations) = if injected {
             (
@@ -117,6 +124,8 @@ impl Window {
         self.abandoned += other.abandoned;
         self.zombie += other.zombie;
         self.duplicates_differ += other.duplicates_differ;
+        self.logical += other.logical;
+        self.retries += other.retries;
         self.bytes_up += other.bytes_up;
         self.bytes_down += other.bytes_down;
     }

@@ -13,6 +13,7 @@ mod drain;
 mod faults;
 mod gates;
 mod limits;
+mod passed;
 mod promises;
 mod requests;
 mod reroute;

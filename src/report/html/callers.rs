@@ -1,8 +1,8 @@
 //! What the callers are made of, as far as it showed: a claim only with its evidence, and said where nothing was seen.
 
 use super::Section;
-use super::parts::prose;
-use crate::analysis::Fingerprint;
+use super::parts::{plural, prose};
+use crate::analysis::{Breaker, Counted, Fingerprint};
 use crate::report::Report;
 use crate::report::figures::{seconds, share};
 use maud::{Markup, html};
@@ -25,13 +25,7 @@ fn card(report: &Report, one: &Fingerprint) -> Markup {
         ("gives up after", one.timeout.map(seconds)),
         ("tries again", one.retries.map(|n| if n == 1 { "once".into() } else { format!("{n} times") })),
         ("pauses", backoff.map(|gaps| gaps.iter().map(|gap| seconds(*gap)).collect::<Vec<_>>().join(", "))),
-        (
-            "breaker",
-            one.breaker.map(|breaker| match breaker.open_for {
-                Some(open) => format!("opens after {} failures, for {}", breaker.failures, seconds(open)),
-                None => format!("opens after {} failures", breaker.failures),
-            }),
-        ),
+        ("breaker", one.breaker.map(breaker)),
         ("at once", one.pool.map(|n| format!("{n} at most"))),
         (
             "falls back",
@@ -60,4 +54,16 @@ fn card(report: &Report, one: &Fingerprint) -> Markup {
             }
         }
     }
+}
+
+fn breaker(breaker: Breaker) -> String {
+    let what = match breaker.counts {
+        Some(Counted::Attempts) => "failed attempt",
+        Some(Counted::Calls) => "failed call",
+        None => "failure",
+    };
+    let after =
+        breaker.failures.map_or_else(String::new, |n| format!(" after {}", plural(u64::from(n), what)));
+    let open = breaker.open_for.map_or_else(String::new, |open| format!(", for {}", seconds(open)));
+    format!("opens{after}{open}")
 }

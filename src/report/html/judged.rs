@@ -1,9 +1,9 @@
 //! What was expected and what guarded the run, each with the line of the file that says so.
 
 use super::Section;
-use super::parts::{NONE, mark, phase, plural, prose, quote, table};
+use super::parts::{NONE, mark, or_dash, phase, plural, prose, quote, table};
 use crate::report::figures::{clock, number};
-use crate::report::{CheckResult, GuardrailResult, Report, text};
+use crate::report::{CheckResult, GuardrailResult, Report};
 use crate::units::Comparison;
 use maud::{Markup, html};
 
@@ -23,14 +23,19 @@ pub(super) fn expectations(report: &Report) -> Option<Section> {
 }
 
 fn row(report: &Report, check: &CheckResult) -> Markup {
-    let seen = check.observed.map_or_else(|| NONE.into(), |value| text::value(check, value));
+    let before = check
+        .vs
+        .map(|vs| format!("{}, baseline {}", number(vs.unit, vs.value), number(vs.unit, vs.baseline)));
     html! {
         tr {
             td { (mark(check.met)) }
             th scope="row" { (check.name) }
             td { (prose(&check.subject())) }
             td { (check.phase) }
-            td class=(if check.met == Some(false) { "n bad" } else { "n" }) { (seen) }
+            td class=(if check.met == Some(false) { "n bad" } else { "n" }) {
+                (or_dash(check.seen()))
+                @if let Some(before) = before { span class="soft small under" { (before) } }
+            }
             td class="n" { (check.expected()) }
             td { (quote(report, check.line)) }
         }

@@ -44,27 +44,17 @@ pub(super) fn remarks(report: &Report) -> Option<Section> {
             of(honesty.overhead_p99)
         )
     });
-    let closed = (honesty.closed_loop == Some(true)).then_some(
-        "Whoever made the traffic waits for answers before sending more: such a load slows down with the system and hides a cascade.",
-    );
-    let thinned = (honesty.one_in > 1).then(|| {
-        format!(
-            "There was more traffic than could be analysed: one logical request in {} was.",
-            honesty.one_in
-        )
-    });
-    let cautions = &report.findings.cautions;
-    let own: Vec<&str> = overhead.as_deref().into_iter().chain(closed).chain(thinned.as_deref()).collect();
-    if report.warnings.is_empty() && cautions.is_empty() && own.is_empty() {
+    let notes: Vec<&String> = report.notes().collect();
+    if notes.is_empty() && overhead.is_none() {
         return None;
     }
     let body = html! {
-        @if !report.warnings.is_empty() || !cautions.is_empty() {
+        @if !notes.is_empty() {
             ul class="warnings" {
-                @for text in report.warnings.iter().chain(cautions) { li { (prose(text)) } }
+                @for text in notes { li { (prose(text)) } }
             }
         }
-        @if !own.is_empty() { ul class="notes" { @for text in own { li { (prose(text)) } } } }
+        @if let Some(text) = overhead { p class="soft" { (text) } }
     };
     Some(Section { id: "remarks", title: "To bear in mind", lead: "", body })
 }

@@ -2,11 +2,11 @@
 
 use super::Section;
 use super::parts::{end, frame, moment, names, phase, prose, stretch};
-use crate::analysis::{Onset, Recovered, Signal};
+use crate::analysis::{Onset, Recovered};
 use crate::chart::{self, Edge, Graph, Lane, State, Stretch};
-use crate::report::figures::{clock, number, seconds};
+use crate::report::figures::{clock, seconds};
+use crate::report::told::{is_plain, level, signal};
 use crate::report::{EdgeResult, Report};
-use crate::units::Unit;
 use maud::{Markup, html};
 
 /// More lanes than this are no glance.
@@ -54,28 +54,6 @@ fn since(onset: &Onset) -> String {
 /// A time before or after the start of the fault phase.
 fn signed(at: f64) -> String {
     format!("{}{}", if at < 0.0 { "−" } else { "+" }, seconds(at.abs()))
-}
-
-/// What left its band, in a word.
-pub(super) fn signal(signal: Signal) -> &'static str {
-    match signal {
-        Signal::Errors => "errors",
-        Signal::Latency => "latency",
-        Signal::InFlight => "in flight",
-        Signal::Rate => "rate",
-        Signal::Connections => "connections",
-    }
-}
-
-/// A value of a signal.
-pub(super) fn said(signal: Signal, value: f64) -> String {
-    let unit = match signal {
-        Signal::Errors => Unit::Ratio,
-        Signal::Latency => Unit::Seconds,
-        Signal::Rate => Unit::PerSecond,
-        Signal::InFlight | Signal::Connections => Unit::Count,
-    };
-    number(unit, value)
 }
 
 /// The run at a glance.
@@ -192,8 +170,9 @@ fn step(onset: &Onset, number: usize, first: f64) -> Markup {
                     @if number > 1 { span class="soft" { (seconds((onset.at - first).max(0.0))) " after the first" } }
                 }
                 p class="what" {
-                    (signal(onset.signal)) " " span class="n" { (said(onset.signal, onset.baseline)) } " → "
-                    strong class="n" { (said(onset.signal, onset.observed)) }
+                    (signal(onset.signal))
+                    @if is_plain(onset) { " " span class="n" { (level(onset.signal, onset.baseline)) } " → "
+                    strong class="n" { (level(onset.signal, onset.observed)) } }
                     @if let Some(after) = &onset.after { span class="soft" { ", follows " code { (after) } } }
                     @if !onset.faults.is_empty() { span class="soft" { ", under " (onset.faults.join(", ")) } }
                 }

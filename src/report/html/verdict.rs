@@ -1,9 +1,9 @@
 //! The head of the page: what was asked, what came of it and why, and the run in four figures.
 
 use super::parts::{end, names, phase, plural, prose};
-use super::spread::said;
 use crate::analysis::Recovered;
 use crate::report::figures::{clock, number, seconds};
+use crate::report::told::{is_plain, level, signal};
 use crate::report::{Exit, Report, Verdict};
 use crate::units::Unit;
 use maud::{Markup, html};
@@ -79,13 +79,15 @@ fn short(report: &Report) -> Option<String> {
         found.cascade.iter().filter(|one| one.source).map(|one| one.edge.as_str()).collect();
     let after = if first.at >= 0.0 { "into" } else { "before" };
     let mut text = format!(
-        "{} fell ill first, {} {after} the fault phase: {} went from {} to {}.",
+        "{} fell ill first, {} {after} the fault phase",
         names(&[first.edge.as_str()]),
         seconds(first.at.abs()),
-        super::spread::signal(first.signal),
-        said(first.signal, first.baseline),
-        said(first.signal, first.observed),
     );
+    if is_plain(first) {
+        let (was, is) = (level(first.signal, first.baseline), level(first.signal, first.observed));
+        text += &format!(": {} went from {was} to {is}", signal(first.signal));
+    }
+    text.push('.');
     let followed: Vec<&str> =
         found.cascade.iter().skip(1).filter(|one| !one.source).map(|one| one.edge.as_str()).collect();
     if let (Some(last), false) = (found.cascade.last(), followed.is_empty()) {
