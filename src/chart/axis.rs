@@ -106,7 +106,7 @@ pub(super) fn times(from: f64, to: f64, most: usize) -> Vec<(f64, String)> {
     let fits = |step: &&f64| length / **step < most as f64;
     let step =
         STEPS.iter().find(fits).copied().unwrap_or_else(|| last * (length / last / most as f64).ceil());
-    let text = |t: f64| if length >= 100.0 { clock(t) } else { format!("{} s", digits(t)) };
+    let text = |t: f64| if length >= 100.0 { clock(t) } else { format!("{}s", digits(t)) };
     let first = (from / step - 1e-9).ceil();
     (0..=most)
         .map(|n| (first + n as f64) * step)
@@ -126,25 +126,25 @@ mod tests {
             (Kind::Count, 50.0, vec!["0", "20", "40", "60"]),
             (Kind::Count, 0.0, vec!["0", "0.5", "1"]),
             (Kind::Count, 12_000.0, vec!["0", "5000", "10k", "15k"]),
-            (Kind::Seconds, 0.3, vec!["0 ms", "100 ms", "200 ms", "300 ms"]),
-            (Kind::Seconds, 2.0, vec!["0 ms", "1 s", "2 s"]),
+            (Kind::Seconds, 0.3, vec!["0ms", "100ms", "200ms", "300ms"]),
+            (Kind::Seconds, 2.0, vec!["0ms", "1s", "2s"]),
         ] {
             let axis = Axis::over(kind, [high].into_iter());
             assert_eq!(texts(&axis), expected, "{high}");
             assert!(!axis.is_log());
         }
         let log = Axis::over(Kind::Seconds, [0.002, 8.0].into_iter());
-        assert_eq!(texts(&log), ["1 ms", "10 ms", "100 ms", "1 s"]);
+        assert_eq!(texts(&log), ["1ms", "10ms", "100ms", "1s"]);
         assert!(log.is_log() && log.place(0.001) == 0.0 && log.place(8.0) < 1.0);
     }
 
     #[test]
     fn times_are_few_and_round() {
         let texts = |from, to| times(from, to, 6).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
-        assert_eq!(texts(0.0, 50.0), ["0 s", "10 s", "20 s", "30 s", "40 s", "50 s"]);
+        assert_eq!(texts(0.0, 50.0), ["0s", "10s", "20s", "30s", "40s", "50s"]);
         assert_eq!(texts(0.0, 110.0), ["0:00", "0:20", "0:40", "1:00", "1:20", "1:40"]);
         assert_eq!(texts(0.0, 3600.0), ["0:00", "15:00", "30:00", "45:00", "1:00:00"]);
-        assert_eq!(texts(95.5, 99.0), ["96 s", "97 s", "98 s", "99 s"]);
+        assert_eq!(texts(95.5, 99.0), ["96s", "97s", "98s", "99s"]);
         for length in [0.0, 0.01, 7.0, 86_400.0, 1e7, 1e9] {
             assert!(times(0.0, length, 6).len() <= 7, "{length}");
         }

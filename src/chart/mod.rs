@@ -6,6 +6,7 @@
 //! reports, experiments and pages.
 
 mod axis;
+mod bars;
 mod frame;
 mod graph;
 mod lanes;
@@ -14,6 +15,7 @@ mod svg;
 mod text;
 mod time;
 
+pub use bars::bars;
 pub use frame::{Band, Frame, Mark};
 pub use graph::{Edge, Graph, State, legend};
 pub use lanes::{Lane, Stretch, lanes};

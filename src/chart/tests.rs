@@ -91,7 +91,7 @@ fn charts_are_xml_and_say_what_they_show() {
     }
     assert!(svgs[0].contains("class=\"area upstream\"") && svgs[0].contains(">failed<"), "{}", svgs[0]);
     assert!(svgs[0].contains("class=\"area injected\"") && svgs[0].contains(">by a fault<"));
-    assert!(svgs[1].contains(">100 ms<") && svgs[1].contains("log scale"), "{}", svgs[1]);
+    assert!(svgs[1].contains(">100ms<") && svgs[1].contains("log scale"), "{}", svgs[1]);
     assert!(svgs[2].contains("at most 11 in flight and 5 connections open"));
 }
 

@@ -57,15 +57,15 @@ pub(super) fn digits(value: f64) -> String {
     if decimals == 0 { text } else { text.trim_end_matches('0').trim_end_matches('.').to_owned() }
 }
 
-/// A duration, short: `340 ms`, `1.5 s`, `2 min`.
+/// A duration, short: `340ms`, `1.5s`, `2m`.
 #[must_use]
 pub fn seconds(value: f64) -> String {
     match value {
         v if !v.is_finite() => "–".into(),
-        v if v.abs() >= 119.5 => format!("{} min", digits(v / 60.0)),
-        v if v.abs() >= 0.9995 => format!("{} s", digits(v)),
-        v if v.abs() < 1e-6 => "0 ms".into(),
-        v => format!("{} ms", digits(v * 1e3)),
+        v if v.abs() >= 119.5 => format!("{}m", digits(v / 60.0)),
+        v if v.abs() >= 0.9995 => format!("{}s", digits(v)),
+        v if v.abs() < 1e-6 => "0ms".into(),
+        v => format!("{}ms", digits(v * 1e3)),
     }
 }
 
