@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 pub struct Findings {
     /// When each edge left its own baseline band, the earliest first. Seconds from the start of the fault phase.
     pub cascade: Vec<Onset>,
+    /// What turns the illness took on edges after that, the earliest first. Seconds from the start of the fault phase.
+    pub turns: Vec<Turn>,
     /// The edges with traffic that never left their band: beyond the blast radius.
     pub unmoved: Vec<String>,
     /// The edges of which nothing can be said, and why.
@@ -49,6 +51,33 @@ pub struct Onset {
     pub faults: Vec<String>,
     /// In words.
     pub evidence: String,
+}
+
+/// An ill edge got worse in kind.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Turn {
+    /// The edge.
+    pub edge: String,
+    /// When, in seconds from the start of the fault phase.
+    pub at: f64,
+    /// In which way.
+    pub what: Turned,
+    /// In words.
+    pub evidence: String,
+}
+
+/// How an ill edge gets worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turned {
+    /// Its callers leave before they are answered.
+    GivenUp,
+    /// What it answers fails.
+    Failing,
+    /// As many are open as its caller ever has: whoever comes waits for a place.
+    Full,
+    /// Its caller does not call any more: its breaker is open.
+    Ceased,
 }
 
 /// What left its band.

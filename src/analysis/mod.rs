@@ -24,6 +24,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod turns;
 mod within;
 
 use crate::telemetry::Passed;
@@ -38,7 +39,7 @@ use signs::Sign;
 pub use amplification::amplification;
 pub use found::{
     Amplified, Breaker, Control, Counted, Findings, Fingerprint, Honesty, Onset, Recovered, Recovery, Signal,
-    Surge,
+    Surge, Turn, Turned,
 };
 pub use traffic::{EdgeTraffic, FaultSpan, Gauge, PhaseSpan, Traffic};
 pub use within::{Within, recovers_within};
@@ -92,6 +93,7 @@ pub fn analyse(traffic: &Traffic) -> Findings {
         })
         .collect();
     findings.recovery = recovery::of_all(traffic, &stalls, &graph, &known);
+    findings.turns = turns::of_all(traffic, &findings);
     findings.control = control::of_all(traffic, &stalls);
     findings.honesty = honesty::of(traffic, &graph, &stalls);
     findings.cautions = honesty::cautions(traffic, &findings);

@@ -76,16 +76,23 @@ fn spread(report: &Report, out: &mut String) {
     let findings = &report.findings;
     if !findings.cascade.is_empty() {
         let _ = writeln!(out, "\n**How it spread**\n");
-        let rows = findings.cascade.iter().take(ROWS).map(|onset| {
+        let mut rows: Vec<(f64, Vec<String>)> = Vec::new();
+        rows.extend(findings.cascade.iter().take(ROWS).map(|onset| {
             let edge = if onset.source { format!("**{}**", cell(&onset.edge)) } else { cell(&onset.edge) };
-            vec![
+            let row = vec![
                 format!("+{}", seconds(onset.at.max(0.0))),
                 edge,
                 cell(&told::symptom(onset)),
                 prose(&told::cause(onset)).replace('|', "\\|"),
-            ]
-        });
-        out.push_str(&table(&["after", "edge", "showed", ""], rows));
+            ];
+            (onset.at, row)
+        }));
+        rows.extend(findings.turns.iter().take(ROWS).map(|turn| {
+            let at = format!("+{}", seconds(turn.at.max(0.0)));
+            (turn.at, vec![at, cell(&turn.edge), cell(&told::turned(turn)), String::new()])
+        }));
+        rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+        out.push_str(&table(&["after", "edge", "showed", ""], rows.into_iter().map(|(_, row)| row)));
         if !findings.unmoved.is_empty() {
             let _ = writeln!(out, "\nNever moved: {}", cell(&findings.unmoved.join(", ")));
         }

@@ -1,7 +1,7 @@
 //! Findings in words: what the summary, the Markdown and the comparison say of onsets, recoveries and callers. Pure.
 
 use super::figures::{number, seconds, share};
-use crate::analysis::{Counted, Fingerprint, Onset, Recovered, Recovery, Signal};
+use crate::analysis::{Counted, Fingerprint, Onset, Recovered, Recovery, Signal, Turn, Turned};
 use crate::units::Unit;
 
 /// A latency below so many times that of the baseline shows nothing by itself.
@@ -43,6 +43,18 @@ pub fn symptom(onset: &Onset) -> String {
         level(onset.signal, onset.observed),
         level(onset.signal, onset.baseline)
     )
+}
+
+/// How an ill edge got worse.
+#[must_use]
+pub fn turned(turn: &Turn) -> String {
+    let what = match turn.what {
+        Turned::GivenUp => "its callers give up",
+        Turned::Failing => "it fails",
+        Turned::Full => "its caller's pool is full",
+        Turned::Ceased => "its caller's breaker opens",
+    };
+    format!("{what}: {}", turn.evidence)
 }
 
 /// Whether the figures of an onset tell what was wrong. What is still under way has no duration yet, and what ended is as

@@ -54,6 +54,9 @@ impl<'f> Truth<'f> {
         for onset in &mut findings.cascade {
             onset.at /= scale;
         }
+        for turn in &mut findings.turns {
+            turn.at /= scale;
+        }
         for recovery in &mut findings.recovery {
             recovery.within = recovery.within.map(|within| within / scale);
             if let Some(surge) = &mut recovery.surge {

@@ -2,7 +2,7 @@
 //! and what the callers are made of. Nothing happened is nothing said.
 
 use super::{BAD, DIM, GOOD, Page, UNSURE, fit};
-use crate::analysis::{Findings, Onset, Recovered};
+use crate::analysis::{Findings, Onset, Recovered, Turn};
 use crate::report::figures::{number, seconds};
 use crate::report::{Report, told};
 use crate::units::Unit;
@@ -21,9 +21,14 @@ impl Page {
         if !findings.cascade.is_empty() {
             self.heading("how it spread");
             let width = names(findings.cascade.iter().map(|onset| onset.edge.as_str()));
+            let mut turns = findings.turns.iter().take(SHOWN).peekable();
             for onset in findings.cascade.iter().take(SHOWN) {
+                while let Some(turn) = turns.next_if(|turn| turn.at < onset.at) {
+                    self.turn(turn, width);
+                }
                 self.onset(onset, width);
             }
+            turns.for_each(|turn| self.turn(turn, width));
             self.more(findings.cascade.len());
         } else if !findings.unmoved.is_empty() {
             self.heading("how it spread");
@@ -53,6 +58,12 @@ impl Page {
         let at = format!("+{}", seconds(onset.at.max(0.0)));
         let first = format!("    {at:>7}  {mark} {name}  ");
         self.wrapped(&first, width + 17, &format!("{} — {}", told::symptom(onset), told::cause(onset)));
+    }
+
+    fn turn(&mut self, turn: &Turn, width: usize) {
+        let at = format!("+{}", seconds(turn.at.max(0.0)));
+        let first = format!("    {at:>7}  · {}  ", fit(&turn.edge, width));
+        self.wrapped(&first, width + 17, &told::turned(turn));
     }
 
     fn amplified(&mut self, findings: &Findings) {
