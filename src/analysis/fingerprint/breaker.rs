@@ -200,7 +200,8 @@ impl<'a> Demand<'a> {
             for request in self.requests[start..].iter().take_while(|request| request.began < to) {
                 came += 1;
                 let before = view.rows.partition_point(|passed| passed.began <= request.began);
-                let alone = before.checked_sub(1).is_none_or(|place| self.busy[place] <= request.began + 0.001);
+                let alone =
+                    before.checked_sub(1).is_none_or(|place| self.busy[place] <= request.began + 0.001);
                 let answered = request.ending == Ending::Complete && request.ended() < to - 0.0005;
                 // One that waits has made no call when it was due.
                 let refused = if answered { request.ended() } else { request.began + self.work };
@@ -430,7 +431,9 @@ impl Read {
             (Some(_), Some(_)) => return Err("failures of attempts and of whole calls explain it alike"),
             _ => return Err("no number explains every opening"),
         };
-        if between.1 - between.0 >= TOO_MANY {
+        // One opening alone must leave no choice.
+        let seen_once = self.openings.len() == 1 && between.0 != between.1;
+        if seen_once || between.1 - between.0 >= TOO_MANY {
             return Err("several failures fall together");
         }
         Ok((between, counts))
@@ -441,7 +444,8 @@ impl Read {
         let mut known: Vec<f64> = self.opens.iter().filter(sure).map(|open| open.1).collect();
         if known.is_empty() {
             let dense: Vec<f64> = self.opens.iter().filter(|open| open.2).map(|open| open.1).collect();
-            let alike = match (quantile(&sorted(dense.clone()), 0.0), quantile(&sorted(dense.clone()), 0.75)) {
+            let alike = match (quantile(&sorted(dense.clone()), 0.0), quantile(&sorted(dense.clone()), 0.75))
+            {
                 (Some(low), Some(high)) => high - low < 0.03 * low + 0.005,
                 _ => false,
             };
@@ -549,33 +553,4 @@ fn in_a_row(mut ends: Vec<(f64, bool)>) -> Vec<(f64, u32)> {
             (end, row)
         })
         .collect()
-}
-
-#[cfg(test)]
-pub(super) fn debug(view: &View<'_>, full: &[(f64, f64)]) {
-    let demand = Demand::of(view);
-    let every = Starts::of(view, |_| true);
-    let silences = demand.silences(view, &every, true);
-    println!("needed {} silences {:#?}", demand.needed, silences.iter().take(5).collect::<Vec<_>>());
-    let read = Read::of(view, full, &every, &silences);
-    let firsts = Starts::of(view, |place| {
-        let chain = view.chain_of.get(place as usize).and_then(|chain| view.chains.get(*chain as usize));
-        chain.is_none_or(|chain| chain.attempts.first() == Some(&place))
-    });
-    let gaps = demand.silences(view, &firsts, false);
-    println!(
-        "firsts gaps {:?} through {:?}",
-        gaps.iter().take(5).collect::<Vec<_>>(),
-        gaps.iter().map(|gap| through(&every, gap)).collect::<Vec<_>>()
-    );
-    let read = Read::of(view, full, &firsts, &gaps);
-    println!(
-        "AROUND openings {:?} opens {:?} crowded {} open {:?}",
-        read.openings, read.opens, read.crowded, read.open
-    );
-    let read = Read::of(view, full, &every, &silences);
-    println!(
-        "openings {:?} opens {:?} crowded {} open {:?}",
-        read.openings, read.opens, read.crowded, read.open
-    );
 }
