@@ -16,6 +16,9 @@ const OUT_OF_ORDER: f64 = 0.003;
 /// Attempts further apart belong to different calls.
 const LONGEST_PAUSE: f64 = 60.0;
 
+/// Identity, target, and the parent's edge and place: what one call's attempts have in common.
+type Key = (Identity, u32, Option<(usize, u32)>);
+
 /// The exchanges of each edge by their ids.
 pub(super) struct Index(Vec<HashMap<Identity, Vec<u32>>>);
 
@@ -117,6 +120,16 @@ impl<'a> View<'a> {
         self.traffic.stalls.iter().any(|stall| stall.0 <= to && from <= stall.1 + 0.1)
     }
 
+    /// Whether the caller itself was changed within this time: it may have been restarted, and begun anew.
+    pub(super) fn restarted(&self, from: f64, to: f64) -> bool {
+        let within = |at: f64| from <= at && at <= to;
+        self.traffic
+            .faults
+            .iter()
+            .filter(|fault| fault.services.contains(&self.edge.from))
+            .any(|fault| within(fault.from) || within(fault.to))
+    }
+
     pub(super) fn row(&self, place: u32) -> &Passed {
         &self.rows[place as usize]
     }
@@ -184,7 +197,7 @@ impl<'a> View<'a> {
     }
 
     fn group(&mut self, index: &Index) {
-        let mut open: HashMap<(Identity, u32, Option<(usize, u32)>), usize> = HashMap::new();
+        let mut open: HashMap<Key, usize> = HashMap::new();
         let mut doubtful: Vec<usize> = Vec::new();
         for (place, passed) in self.rows.iter().enumerate() {
             if passed.identity == Identity::None {

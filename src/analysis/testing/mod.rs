@@ -11,13 +11,14 @@ mod invent;
 mod servers;
 mod system;
 mod truth;
+mod wire;
 
 pub(crate) use chance::Chance;
 pub(crate) use invent::invent;
 pub(crate) use system::{
-    Edge, Fault, Harm, Ids, Illness, Jitter, Load, Policy, Pool, Retries, Service, Switch, System,
+    Edge, Fault, Harm, Ids, Jitter, Load, Policy, Pool, Retries, Service, Switch, System,
 };
-pub(crate) use truth::{EdgeTruth, Truth};
+pub(crate) use truth::Truth;
 
 use super::{EdgeTraffic, FaultSpan, Gauge, PhaseSpan, Traffic};
 use crate::model::Phase;
