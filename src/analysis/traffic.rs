@@ -77,6 +77,14 @@ pub struct FaultSpan {
     pub to: f64,
 }
 
+impl PhaseSpan {
+    /// Whether it holds this moment.
+    #[must_use]
+    pub fn holds(&self, t: f64) -> bool {
+        self.from <= t && t < self.to
+    }
+}
+
 impl Traffic {
     /// The span of a phase; of several, the first.
     #[must_use]
