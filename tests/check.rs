@@ -3,8 +3,9 @@
 use brownout::decision::{Distribution, Law, Length, Protocol};
 use brownout::fault::{BadFrame, Bandwidth, Chunk, Corrupt, Drop, DropAt, Endless, Fault, How, Truncate};
 use brownout::model::{
-    Ask, Deed, EnvApply, FaultSource, Loaded, On, Overrides, ProcessWhat, Ramp, Ready, ReadyCheck, Restart,
-    RestartWhen, SinceMoment, Sticky, Ttl, parse, parse_fault, parse_fault_on, reference, schema,
+    Ask, Deed, EnvApply, FaultSource, Loaded, Metric, On, Overrides, Phase, ProcessWhat, Ramp, Ready,
+    ReadyCheck, Restart, RestartWhen, SinceMoment, Spread, Sticky, Ttl, Versus, parse, parse_fault,
+    parse_fault_on, reference, schema,
 };
 use brownout::problem::Problems;
 use proptest::prelude::*;
@@ -288,6 +289,22 @@ fn a_whole_experiment_reads_as_it_is_written() {
     );
     assert_eq!(x.expects[0].line, 101);
     assert_eq!(x.expects[1].name.as_str(), "db: error_rate");
+    let metrics =
+        |n: usize| -> Vec<Metric> { edge_checks(&x.expects[n]).iter().map(|check| check.metric).collect() };
+    assert_eq!(metrics(2), [Metric::OpenConnections]);
+    assert_eq!(metrics(3), [Metric::Amplification(Some(0))]);
+    assert_eq!(metrics(4), [Metric::Amplification(None), Metric::RecoversWithin]);
+    assert_eq!(
+        (x.expects[4].phases.as_slice(), x.expects[5].phases.as_slice()),
+        (&[Phase::Fault][..], &[Phase::Recovery][..])
+    );
+    assert_eq!((x.expects[5].versus, x.expects[6].versus), (Versus::Itself, Versus::Baseline));
+    let spread = |n: usize| match &x.expects[n].on {
+        On::Spread(checks) => checks.iter().map(|check| check.what.clone()).collect(),
+        _ => Vec::new(),
+    };
+    assert_eq!(spread(7), [Spread::Source(vec![1]), Spread::Order(vec![1, 0])]);
+    assert_eq!((spread(8), x.expects[8].name.as_str()), (vec![Spread::Nowhere], "onset_source"));
     assert_eq!(x.source.sha256.len(), 64);
 }
 

@@ -1,8 +1,11 @@
 //! Reports of journals: each `tests/golden/report/NAME.jsonl`, held against the experiment `NAME.toml` beside it, is
-//! `NAME.txt`, `NAME.report.json` and `NAME.xml`. `BLESS=1` writes them anew.
+//! `NAME.txt`, `NAME.report.json`, `NAME.md` and `NAME.xml`. `BLESS=1` writes them anew.
 
+use brownout::analysis::{
+    Amplified, Breaker, Control, Findings, Fingerprint, Honesty, Onset, Recovered, Recovery, Signal, Surge,
+};
 use brownout::model::{self, Experiment, Overrides};
-use brownout::report::{Exit, Fold, Report, Terms, build, json, junit, text};
+use brownout::report::{Exit, Fold, Report, Terms, again, build, json, junit, markdown, recipe, text};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -26,13 +29,17 @@ fn experiment(name: &str) -> Experiment {
     loaded.unwrap_or_else(|problems| panic!("{}", problems.render(false))).experiment
 }
 
-fn report(name: &str, terms: &Terms) -> Report {
+fn fold(name: &str) -> Fold {
     let journal = std::fs::read_to_string(file(&format!("{name}.jsonl"))).unwrap();
     let mut fold = Fold::new();
     for line in journal.lines() {
         fold.take(&serde_json::from_str(line).unwrap());
     }
-    build(&fold, &experiment(name), terms)
+    fold
+}
+
+fn report(name: &str, terms: &Terms) -> Report {
+    build(&fold(name), &experiment(name), terms)
 }
 
 fn terms() -> Terms {
@@ -57,6 +64,107 @@ fn journals_become_reports() {
         golden(&format!("{name}.txt"), &text::render(&report, false));
         golden(&format!("{name}.report.json"), &json::render(&report));
         golden(&format!("{name}.xml"), &junit::render(&report));
+        golden(&format!("{name}.md"), &markdown::render(&report));
+    }
+}
+
+/// The journal of each run is enough: what it holds of its experiment makes the same report.
+#[test]
+fn a_report_is_made_again_from_the_journal_alone() {
+    for (name, _) in CASES {
+        for terms in [terms(), Terms { allow_vacuous: true, expect_exit: Some(6), ..terms() }] {
+            let held =
+                recipe(&experiment(name), &terms, 42).unwrap_or_else(|| panic!("{name} cannot be told"));
+            let line = serde_json::to_string(&held).unwrap();
+            let held = serde_json::from_str(&line).unwrap();
+            let (experiment, said) = again(&held, Path::new("gone.toml"), 42, &|_| None)
+                .unwrap_or_else(|problems| panic!("{name}: {}", problems.render(false)));
+            let again = build(&fold(name), &experiment, &said);
+            assert_eq!(json::render(&again), json::render(&report(name, &terms)), "{name}");
+        }
+    }
+}
+
+/// A run in which everything was found that can be.
+fn spread() -> Report {
+    let mut report = report("failed", &terms());
+    let onset = |edge: &str, at, signal, baseline, observed, after: Option<&str>| Onset {
+        edge: edge.into(),
+        at,
+        signal,
+        baseline,
+        observed,
+        source: after.is_none(),
+        after: after.map(str::to_owned),
+        faults: if after.is_none() { vec!["provider is slow".into()] } else { vec![] },
+        evidence: "60 % of what was under way was older than before for a second".into(),
+    };
+    let amplified = |phase, attempts, amplification| Amplified {
+        edge: "provider".into(),
+        phase,
+        attempts,
+        logical: 1000,
+        amplification: Some(amplification),
+        histogram: [(1, 900), (3, 100)].into(),
+        backoff: vec![0.1, 0.2],
+        jittered: Some(true),
+        retry_after_honoured: None,
+    };
+    report.findings = Findings {
+        cascade: vec![
+            onset("provider", 0.412, Signal::Latency, 0.008, 1.5, None),
+            onset("a database with a rather long name", 3.1, Signal::Connections, 4.0, 50.0, Some("provider")),
+            onset("checkout", 3.94, Signal::Errors, 0.0, 0.62, Some("a database with a rather long name")),
+        ],
+        unmoved: vec!["search".into(), "cache".into()],
+        unjudged: [("mail".to_owned(), "no traffic on the baseline".to_owned())].into(),
+        recovery: vec![
+            Recovery { edge: "provider".into(), state: Recovered::Recovered, within: Some(0.4), surge: Some(Surge { height: 2.1, width: 3.0 }), sustained_by: None },
+            Recovery { edge: "checkout".into(), state: Recovered::Not, within: None, surge: None, sustained_by: Some("retries keep it at 2.9 times its load".into()) },
+            Recovery { edge: "search".into(), state: Recovered::Unmeasured, within: None, surge: None, sustained_by: None },
+        ],
+        amplification: vec![amplified("baseline", 1000, 1.0), amplified("fault", 2950, 2.95), amplified("recovery", 1000, 1.0)],
+        fingerprints: vec![
+            Fingerprint {
+                edge: "provider".into(),
+                timeout: Some(0.5),
+                retries: Some(2),
+                backoff: Some(vec![0.1, 0.2]),
+                breaker: Some(Breaker { failures: 5, open_for: Some(10.0) }),
+                pool: Some(50),
+                fallback: Some(0.4),
+                evidence: vec!["412 attempts were given up after 500 ms".into()],
+                confidence: Some(0.6),
+            },
+            Fingerprint { edge: "checkout".into(), evidence: vec!["nothing showed".into()], ..Fingerprint::default() },
+        ],
+        control: vec![Control {
+            edge: "provider".into(),
+            hit: 200,
+            spared: 800,
+            hit_error_rate: 0.5,
+            spared_error_rate: 0.01,
+            hit_p50: Some(1.5),
+            spared_p50: Some(0.01),
+            says: "on provider 50 % of the struck failed and 1 % of the spared: the fault hurts those it strikes".into(),
+        }],
+        honesty: Honesty { overhead_p50: Some(0.0001), overhead_p99: Some(0.0004), closed_loop: Some(true), one_in: 1 },
+        cautions: vec!["whoever makes the traffic waits for answers before it sends more: a cascade looks smaller so".into()],
+    };
+    report
+}
+
+#[test]
+fn a_cascade_is_told() {
+    let report = spread();
+    golden("spread.text", &text::render(&report, false));
+    golden("spread.markdown", &markdown::render(&report));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.schema.json");
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let value: Value = serde_json::from_str(&json::render(&report)).unwrap();
+    validate(&schema, &schema, &value, "spread");
+    for line in text::render(&report, false).lines() {
+        assert!(line.chars().count() <= 100, "{line}");
     }
 }
 

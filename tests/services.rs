@@ -55,6 +55,13 @@ impl Home {
         let out = self.command(&["run", "x.toml", "--admin", "none", "--out", "out"]).output().unwrap();
         let report = fs::read_to_string(self.path("out/report.json")).unwrap();
         let journal = fs::read_to_string(self.path("out/journal.jsonl")).unwrap();
+        let again = self.command(&["report", "out", "--format", "json"]).output().unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&again.stdout),
+            report,
+            "{}",
+            String::from_utf8_lossy(&again.stderr)
+        );
         let junit = fs::read_to_string(self.path("out/junit.xml")).unwrap();
         let said = [out.stdout, out.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
         let code = out.status.code().unwrap();

@@ -1,7 +1,10 @@
 //! The command line: one file a command. Words in, exit code out.
 
 pub mod check;
+mod ci;
 pub mod client;
+mod colour;
+pub mod compare;
 pub mod demo;
 mod door;
 pub mod explain;
@@ -12,6 +15,7 @@ mod loading;
 mod owing;
 pub mod proxy;
 mod reload;
+pub mod report;
 pub mod restore;
 pub mod run;
 pub mod schema;
@@ -64,6 +68,10 @@ pub enum Command {
     Check(Local<check::Args>),
     /// Shows who would be struck, without opening a socket
     Explain(Local<explain::Args>),
+    /// Tells an old run again, from its journal alone
+    Report(report::Args),
+    /// Holds two runs against each other: before a change, and after it
+    Compare(compare::Args),
     /// Prints the JSON Schema of experiment files, for editors
     Schema(schema::Args),
     /// Prints completions for a shell
@@ -156,6 +164,8 @@ pub fn main() -> u8 {
             check::run(&local.args, &flags, &mut out, &mut err)
         }
         Command::Explain(local) => explain::run(&local.args, &local.file, local.format, &mut out, &mut err),
+        Command::Report(args) => report::run(&args, &mut out),
+        Command::Compare(args) => compare::run(&args, &mut out),
         Command::Schema(args) => schema::run(&args, &mut out, &mut err),
         Command::Completions { shell } => {
             // It panics when nobody reads to the end, so not straight into a pipe.

@@ -3,6 +3,7 @@
 //! [`plan`] makes checked words of the arguments; [`execute`] runs what was loaded, one experiment after the other, on
 //! stages that its caller brings up.
 
+pub use super::colour::Colour;
 use crate::model::Experiment;
 use crate::report::{During, Exit, Report, Terms, Verdict, expected, json, text};
 use crate::run::driver::{self, not_started};
@@ -85,17 +86,6 @@ pub enum Format {
     Human,
     /// report.json
     Json,
-}
-
-/// When colours are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Colour {
-    /// On a terminal, without NO_COLOR
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
 }
 
 /// Where the admin API is.
@@ -294,6 +284,12 @@ async fn execute_to(
             break;
         }
     }
+    if experiments.len() > 1
+        && let Err(error) = output::write_scorecard(plan.out.as_deref(), &reports)
+    {
+        let _ = writeln!(std::io::stderr(), "warning: the scorecard could not be written: {error}");
+    }
+    super::ci::tell(&reports, &super::loading::env, &mut std::io::stderr());
     // Nobody to read it is nobody to tell.
     let _ = out.write_all(results(plan, &reports).as_bytes());
     let _ = out.flush();
@@ -386,11 +382,7 @@ impl Plan {
     }
 
     fn colour(&self) -> bool {
-        match self.color {
-            Colour::Always => true,
-            Colour::Never => false,
-            Colour::Auto => anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never,
-        }
+        self.color.on_stdout()
     }
 }
 

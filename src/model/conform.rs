@@ -2,7 +2,7 @@
 //!
 //! What was reported is marked as broken, so that nobody reports it again. Knows no rule that looks at two keys.
 
-use super::keys::{Kind, Shape, Wrong};
+use super::keys::{GUARDRAIL, Kind, OF_WHOLE_RUNS, Shape, Wrong};
 use super::tree::{Node, Tree, Value};
 use crate::problem::{Place, Problem, Problems, all_of, nearest};
 
@@ -100,6 +100,13 @@ fn unknown(key: &str, place: Place, shape: &'static Shape) -> Problem {
             .at(place)
             .label("a later version will have it")
             .help("take it out for now");
+    }
+    let of_runs = OF_WHOLE_RUNS.iter().find(|(word, _)| *word == key);
+    if let Some((_, instead)) = of_runs.filter(|_| shape.name == GUARDRAIL.name) {
+        return Problem::error(format!("`{key}` is no guardrail"))
+            .at(place)
+            .label("a guardrail acts at once, on what it sees")
+            .help(*instead);
     }
     let problem = Problem::error(format!("unknown key `{}` in {}", key.escape_debug(), quoted(shape.name)))
         .at(place)

@@ -6,7 +6,10 @@ use super::keys::{quantile, status_set};
 use super::limit::{Judge, Measure, SHARE, limit};
 use super::reader::Reader;
 use super::tree::Node;
-use super::{Check, Expectation, Guardrail, Metric, On, Phase, Phases, ServiceCheck, ServiceMetric, probe};
+use super::{
+    Check, Expectation, Guardrail, Metric, On, Phase, Phases, ServiceCheck, ServiceMetric, Versus, probe,
+    spread,
+};
 use crate::decision::Protocol;
 use crate::problem::{Place, Problem, Problems};
 use crate::units::{Comparison, Name, Op, Span, Unit};
@@ -19,10 +22,22 @@ pub(crate) fn expectation(
     problems: &mut Problems,
 ) -> Option<Expectation> {
     let judged = judged_phases(table, phases, problems);
-    let (name, on) = match ground(table, problems)? {
+    let ground = ground(table, problems)?;
+    let versus = match ground {
+        Ground::Edge => spread::versus(table, &judged, phases, problems),
+        _ => Versus::Itself,
+    };
+    let (name, on) = match ground {
         Ground::Edge => {
-            let (edge, checks) = measured(table, around, Judge::Expectation, problems);
-            (default_name(table, &checks), On::Edge { edge: edge?, checks })
+            let (edge, checks) = measured(table, around, Judge::Expectation(versus), problems);
+            let (edge, checks) =
+                (edge, [checks, spread::whole(table, edge, (around, versus), phases, problems)].concat());
+            (default_name(table, &checks), On::Edge { edge: edge?.0, checks })
+        }
+        Ground::Spread => {
+            let checks = spread::spread(table, around, phases, problems);
+            let keys: Vec<_> = checks.iter().map(|check| check.what.key()).collect();
+            (Some(keys.join(", ")), On::Spread(checks))
         }
         Ground::Service => {
             let (service, checks) = supervised(table, around, problems);
@@ -39,6 +54,7 @@ pub(crate) fn expectation(
         name: named(table, name)?,
         on,
         phases: judged,
+        versus,
         include_injected: table.flag_or_default("include_injected"),
         baseline: table.flag_or_default("baseline"),
         line: problems.line_column(table.place).0,
@@ -51,21 +67,32 @@ enum Ground {
     Edge,
     Service,
     Probe,
+    Spread,
 }
+
+/// What is counted on an edge.
+const OF_EDGES: [&str; 7] = [
+    "success_rate",
+    "error_rate",
+    "status_rate",
+    "rate",
+    "in_flight",
+    "open_connections",
+    "duplicates_differ",
+];
 
 /// What is measured on a service.
 const OF_SERVICES: [&str; 5] = ["up", "restarts", "downtime", "crash_rate", "env"];
 
 /// On what an expectation stands; nothing if it stands on several things, or on none.
 fn ground(table: &Reader<'_>, problems: &mut Problems) -> Option<Ground> {
-    let of_edge = |key: &str| {
-        ["success_rate", "error_rate", "status_rate", "rate", "in_flight"].contains(&key)
-            || quantile(key).is_some()
-    };
+    let of_edge =
+        |key: &str| OF_EDGES.contains(&key) || spread::OF_RUNS.contains(&key) || quantile(key).is_some();
     let kinds = table.entries().iter().filter_map(|entry| match entry.key.as_str() {
         key if of_edge(key) => Some((Ground::Edge, key, entry.key_place)),
         key if OF_SERVICES.contains(&key) => Some((Ground::Service, key, entry.key_place)),
         key if probe::ASKS.contains(&key) => Some((Ground::Probe, key, entry.key_place)),
+        key if spread::OF_SPREAD.contains(&key) => Some((Ground::Spread, key, entry.key_place)),
         _ => None,
     });
     let kinds: Vec<_> = kinds.collect();
@@ -88,8 +115,9 @@ fn ground(table: &Reader<'_>, problems: &mut Problems) -> Option<Ground> {
     }
     let (needs, misplaced) = match ground {
         Ground::Edge => ("edge", &["service"][..]),
-        Ground::Service => ("service", &["edge"][..]),
-        Ground::Probe => ("", &["service", "include_injected"][..]),
+        Ground::Service => ("service", &["edge", "vs"][..]),
+        Ground::Probe => ("", &["service", "include_injected", "vs"][..]),
+        Ground::Spread => ("", &[][..]),
     };
     let key = kinds.first().map_or(needs, |(_, key, _)| key);
     for wrong in misplaced.iter().filter(|wrong| table.has(wrong)) {
@@ -101,7 +129,7 @@ fn ground(table: &Reader<'_>, problems: &mut Problems) -> Option<Ground> {
                 .help("take it out"),
         };
         problems.push(problem.at(table.key_place(wrong)));
-        if *wrong != "include_injected" {
+        if !matches!(*wrong, "include_injected" | "vs") {
             return None;
         }
     }
@@ -176,7 +204,7 @@ fn supervised(
             }
         };
         let (metric, measure) = metric;
-        if let Some(limit) = limit(&entry.key, measure, &entry.node, Judge::Expectation, problems) {
+        if let Some(limit) = limit(&entry.key, measure, &entry.node, Judge::OfService, problems) {
             checks.push(ServiceCheck { metric, limit, line: problems.line_column(place).0 });
         }
     }
@@ -219,6 +247,7 @@ pub(crate) fn guardrail(
     problems: &mut Problems,
 ) -> Option<Guardrail> {
     let (edge, checks) = measured(table, around, Judge::Guardrail, problems);
+    let edge = edge.map(|(edge, _)| edge);
     let lasts = table.duration_or_default("for");
     if lasts > phases.fault && !phases.fault.is_zero() {
         problems.push(
@@ -261,7 +290,7 @@ fn measured(
     around: &Surroundings,
     judge: Judge,
     problems: &mut Problems,
-) -> (Option<usize>, Vec<Check>) {
+) -> (Option<(usize, Protocol)>, Vec<Check>) {
     let edge = around.find(table, problems).first().copied();
     let mut checks = Vec::new();
     let mut anything = false;
@@ -274,6 +303,7 @@ fn measured(
                 vec![(Metric::DuplicatesDiffer, entry.key_place, &entry.node)]
             }
             ("in_flight", _) => vec![(Metric::InFlight, entry.key_place, &entry.node)],
+            ("open_connections", _) => vec![(Metric::OpenConnections, entry.key_place, &entry.node)],
             ("status_rate", Some(tree)) => {
                 let sets = tree.entries.iter().filter_map(|status| {
                     Some((Metric::StatusRate(status_set(&status.key)?), status.key_place, &status.node))
@@ -285,7 +315,7 @@ fn measured(
                 None => Vec::new(),
             },
         };
-        anything |= !metrics.is_empty() || entry.node.broken;
+        anything |= !metrics.is_empty() || spread::OF_RUNS.contains(&entry.key.as_str()) || entry.node.broken;
         for (metric, key_place, node) in metrics {
             if let Some((_, Protocol::Tcp)) = edge
                 && matches!(metric, Metric::Quantile(_) | Metric::StatusRate(_) | Metric::DuplicatesDiffer)
@@ -294,7 +324,7 @@ fn measured(
                     Problem::error(format!("`{}` is not measured on a tcp edge", metric.key()))
                         .at(key_place)
                         .label("connections have no status and no response time")
-                        .help("use `success_rate`, `error_rate`, `rate` or `in_flight`"),
+                        .help("use `success_rate`, `error_rate`, `rate`, `in_flight` or `open_connections`"),
                 );
             }
             checks.extend(check(metric, node, judge, problems));
@@ -308,7 +338,7 @@ fn measured(
                 .help("add one, such as `success_rate = \">= 99%\"` or `p99 = \"< 800ms\"`"),
         );
     }
-    (edge.map(|(index, _)| index), checks)
+    (edge, checks)
 }
 
 fn check(metric: Metric, node: &Node, judge: Judge, problems: &mut Problems) -> Option<Check> {
@@ -318,7 +348,10 @@ fn check(metric: Metric, node: &Node, judge: Judge, problems: &mut Problems) -> 
         Metric::Quantile(_) => Measure { unit: Unit::Seconds, what: "a duration", example: "< 800ms" },
         Metric::Rate => Measure { unit: Unit::PerSecond, what: "a number per second", example: "> 40/s" },
         Metric::DuplicatesDiffer => Measure { unit: Unit::Count, what: "a count", example: "<= 0" },
-        Metric::InFlight => Measure { unit: Unit::Count, what: "a count", example: "<= 200" },
+        Metric::InFlight | Metric::OpenConnections => {
+            Measure { unit: Unit::Count, what: "a count", example: "<= 200" }
+        }
+        Metric::Amplification(_) | Metric::RecoversWithin => return None,
     };
     let limit = limit(&metric.key(), measure, node, judge, problems)?;
     Some(Check { metric, limit, line: problems.line_column(node.place).0 })
@@ -326,11 +359,23 @@ fn check(metric: Metric, node: &Node, judge: Judge, problems: &mut Problems) -> 
 
 fn judged_phases(table: &Reader<'_>, phases: &Phases, problems: &mut Problems) -> Vec<Phase> {
     let mut all = Vec::new();
-    if !table.has("phase") {
+    let others = |entry: &super::tree::Entry| {
+        OF_EDGES.contains(&entry.key.as_str())
+            || entry.key == "amplification"
+            || quantile(&entry.key).is_some()
+    };
+    let recovers = table.has("recovers_within");
+    if !table.has("phase") && (!recovers || table.entries().iter().any(others)) {
         all.push(Phase::Fault);
         if phases.fault.is_zero() {
             problems.push(empty_phase(table.place, Phase::Fault));
         }
+    }
+    if recovers && !table.has("phase") && phases.recovery.is_zero() {
+        problems.push(empty_phase(table.key_place("recovers_within"), Phase::Recovery));
+    }
+    if all.is_empty() && recovers && !table.has("phase") {
+        all.push(Phase::Recovery);
     }
     for node in table.many("phase") {
         let (phase, length) = match node.as_text() {

@@ -1,5 +1,6 @@
 //! The limits of expectations and guardrails: comparisons that fit what is measured, and that can both hold and fail.
 
+use super::Versus;
 use super::tree::Node;
 use crate::problem::{Problem, Problems};
 use crate::units::{Comparison, Op, Unit};
@@ -8,7 +9,9 @@ use crate::units::{Comparison, Op, Unit};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Judge {
     /// It must hold.
-    Expectation,
+    Expectation(Versus),
+    /// It must hold of a service, which is not compared with what it was.
+    OfService,
     /// It must not hold for long.
     Guardrail,
 }
@@ -28,6 +31,10 @@ pub(crate) struct Measure {
 pub(crate) const SHARE: Measure =
     Measure { unit: Unit::Ratio, what: "a share, written in percent", example: ">= 99%" };
 
+/// A multiple of the baseline.
+const MULTIPLE: Measure =
+    Measure { unit: Unit::Times, what: "compared with the baseline, by `vs`", example: "<= 1.5x" };
+
 /// The limit of a key, if it can be compared with what is measured, and can fail and hold.
 pub(crate) fn limit(
     key: &str,
@@ -40,6 +47,10 @@ pub(crate) fn limit(
         return None;
     }
     let limit: Comparison = node.as_text()?.parse().ok()?;
+    let measure = match judge {
+        Judge::Expectation(Versus::Baseline) => MULTIPLE,
+        _ => measure,
+    };
     let Measure { unit, what, example } = measure;
     if limit.unit != unit {
         let text = node.as_text().unwrap_or_default().trim();
@@ -48,6 +59,7 @@ pub(crate) fn limit(
                 format!("write `\"{} {}\"`", limit.op, Comparison::show(Unit::Ratio, limit.limit))
             }
             (Unit::Ratio, Unit::Count) if limit.limit <= 100.0 => format!("write `\"{text}%\"`"),
+            (Unit::Times, Unit::Count) => format!("write `\"{text}x\"`"),
             (Unit::Seconds, Unit::Count) => format!("add the unit: `\"{text}ms\"` or `\"{text}s\"`"),
             (Unit::PerSecond, Unit::Count) => {
                 format!("write `\"{text}/{}\"`", if example.ends_with("/h") { "h" } else { "s" })
@@ -57,10 +69,11 @@ pub(crate) fn limit(
         let problem = Problem::error(format!("`{key}` cannot be compared with this"))
             .at(node.place)
             .label(format!("`{key}` is {what}"));
-        problems.push(if limit.unit == Unit::Times {
-            problem.help(format!("comparing phases comes with a later version; {help}"))
-        } else {
-            problem.help(help)
+        problems.push(match (limit.unit, judge) {
+            (Unit::Times, Judge::Expectation(Versus::Itself)) => {
+                problem.help(format!("add `vs = \"baseline\"` to compare it with the baseline, or {help}"))
+            }
+            _ => problem.help(help),
         });
         return None;
     }
@@ -80,7 +93,7 @@ pub(crate) fn limit(
         };
         problems.push(
             Problem::error(match judge {
-                Judge::Expectation => format!("this limit of `{key}` cannot hold"),
+                Judge::Expectation(_) | Judge::OfService => format!("this limit of `{key}` cannot hold"),
                 Judge::Guardrail => format!("this limit of `{key}` is never breached"),
             })
             .at(node.place)

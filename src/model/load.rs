@@ -74,7 +74,7 @@ pub fn parse(text: &str, path: &Path, overrides: &Overrides<'_>) -> Result<Loade
     let filled = RefCell::new(Vec::new());
     let env = |name: &str| {
         let value = (overrides.env)(name);
-        filled.borrow_mut().extend(value.clone());
+        filled.borrow_mut().extend(value.clone().map(|value| (name.to_owned(), value)));
         value
     };
     let overrides = &Overrides { env: &env, ..overrides.clone() };
@@ -216,6 +216,8 @@ fn read(
             path: path.to_path_buf(),
             text: text.to_owned(),
             filled: Vec::new(),
+            set: overrides.set.clone(),
+            upstream: overrides.upstream.clone(),
             sha256: Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect(),
         }),
     };

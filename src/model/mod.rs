@@ -20,6 +20,7 @@ mod law;
 mod limit;
 mod load;
 mod loops;
+mod masked;
 mod overrides;
 pub mod pattern;
 mod ports;
@@ -29,6 +30,7 @@ mod reference;
 mod safety;
 mod schema;
 mod service;
+mod spread;
 mod supervised;
 mod syntax;
 mod traffic;
@@ -41,11 +43,13 @@ pub use fill::with as fill_in;
 pub use jsonpath::json_at;
 pub use load::{FaultSource, Loaded, load, parse, parse_fault, parse_fault_on};
 pub use loops::{Way, way_back};
+pub use masked::{Mask, is_secret_key, masked, masks};
 pub use overrides::{Lookup, Overrides};
 pub use ports::Ports;
 pub use reference::reference;
 pub use schema::schema;
 pub use service::*;
+pub use spread::{Spread, SpreadCheck, Versus, WELL_FOR};
 
 use crate::decision::Protocol;
 pub use crate::decision::{Sticky, Upstream};
@@ -92,8 +96,12 @@ pub struct Source {
     pub text: String,
     /// The SHA-256 of the text, in hex.
     pub sha256: String,
-    /// Values of environment variables that were filled in for `${env.NAME}`.
-    pub filled: Vec<String>,
+    /// Environment variables that were filled in for `${env.NAME}`: name and value.
+    pub filled: Vec<(String, String)>,
+    /// What replaced values of it by `--set`: key and value.
+    pub set: Vec<(String, String)>,
+    /// What replaced upstreams: of this edge, or of the first.
+    pub upstream: Vec<(Option<String>, String)>,
 }
 
 /// How long each phase lasts, in the file's time.
@@ -464,6 +472,12 @@ pub enum Metric {
     Rate,
     /// The most at once.
     InFlight,
+    /// The most connections from callers at once.
+    OpenConnections,
+    /// Attempts per logical request: on the edge itself, or on the edge at this place in the file.
+    Amplification(Option<usize>),
+    /// How long after heal it was as on the baseline, and stayed so.
+    RecoversWithin,
     /// Answers to copies of requests that were not the answers to the requests themselves.
     DuplicatesDiffer,
 }
@@ -484,6 +498,9 @@ impl Metric {
             }
             Self::Rate => "rate".into(),
             Self::InFlight => "in_flight".into(),
+            Self::OpenConnections => "open_connections".into(),
+            Self::Amplification(_) => "amplification".into(),
+            Self::RecoversWithin => "recovers_within".into(),
             Self::DuplicatesDiffer => "duplicates_differ".into(),
         }
     }

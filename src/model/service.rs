@@ -308,6 +308,8 @@ pub enum On {
     },
     /// What a probe sees; its one check is how long it was wrong at a stretch.
     Probe(Probe),
+    /// How a failure spreads over all edges; each key is one check.
+    Spread(Vec<super::SpreadCheck>),
 }
 
 /// What must hold.
@@ -317,8 +319,10 @@ pub struct Expectation {
     pub name: Name,
     /// On what.
     pub on: On,
-    /// In which phases (default: fault).
+    /// In which phases (default: fault; `recovers_within` is judged in the recovery alone).
     pub phases: Vec<Phase>,
+    /// What its limits are held against.
+    pub versus: super::Versus,
     /// What Brownout did itself counts too.
     pub include_injected: bool,
     /// Is also checked on the baseline.
@@ -333,7 +337,7 @@ impl Expectation {
     pub fn edge(&self) -> Option<usize> {
         match &self.on {
             On::Edge { edge, .. } => Some(*edge),
-            On::Service { .. } | On::Probe(_) => None,
+            On::Service { .. } | On::Probe(_) | On::Spread(_) => None,
         }
     }
 }
@@ -372,7 +376,7 @@ impl super::Experiment {
                 swap.set.iter().filter(hidden).map(|(_, value)| value)
             })
         });
-        let all = self.source.filled.iter().chain(own).chain(swapped);
+        let all = self.source.filled.iter().map(|(_, value)| value).chain(own).chain(swapped);
         all.filter(|value| is_hidden(value)).cloned().collect()
     }
 

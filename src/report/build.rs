@@ -3,7 +3,7 @@
 use super::verdict::{During, Terms, Verdict, expected, rule};
 use super::{
     CheckResult, CommandResult, EdgePhase, EdgeResult, FaultFold, FaultResult, Fold, GuardrailResult,
-    Interval, LoadResult, OneOrMany, PhaseSpan, Report, judge, services,
+    Interval, LoadResult, OneOrMany, PhaseSpan, Report, Truth, judge, services,
 };
 use crate::analysis::Findings;
 use crate::model::{Deed, Experiment, FaultRule, Metric, Phase};
@@ -23,7 +23,9 @@ pub fn build(fold: &Fold, experiment: &Experiment, terms: &Terms) -> Report {
     let start = fold.start.clone().unwrap_or_default();
     let scale = judge::scale(experiment);
     let time = |t: f64| t / scale;
-    let checks: Vec<CheckResult> = judge::checks(experiment, fold)
+    let truth = Truth::of(fold);
+    let findings = truth.told(scale);
+    let checks: Vec<CheckResult> = judge::checks_of(experiment, &truth)
         .into_iter()
         .filter(|check| {
             let skipped = terms.during == During::Fault && check.phase == Phase::Baseline.as_str();
@@ -66,7 +68,7 @@ pub fn build(fold: &Fold, experiment: &Experiment, terms: &Terms) -> Report {
                 to: time(to.unwrap_or(fold.last)),
             })
             .collect(),
-        edges: edges(fold, experiment),
+        edges: edges(fold, experiment, &findings),
         faults,
         expectations: checks,
         guardrails: guardrails(fold, experiment, time),
@@ -74,7 +76,7 @@ pub fn build(fold: &Fold, experiment: &Experiment, terms: &Terms) -> Report {
         exposures: services::exposures(fold, experiment),
         deeds: services::deeds(&fold.deeds, experiment),
         undo: services::deeds(&fold.undone, experiment),
-        findings: Findings::default(),
+        findings,
         warnings,
         interrupted: fold.interrupted.is_some(),
     }
@@ -93,8 +95,12 @@ fn command(fold: &Fold) -> Option<CommandResult> {
     Some(CommandResult { argv: told.argv.clone(), exit: told.exit, stopped: told.stopped })
 }
 
-fn edges(fold: &Fold, experiment: &Experiment) -> Vec<EdgeResult> {
-    let phases = |edge: usize| {
+fn edges(fold: &Fold, experiment: &Experiment, findings: &Findings) -> Vec<EdgeResult> {
+    let amplification = |edge: &str, phase: Phase| {
+        let mut all = findings.amplification.iter();
+        all.find(|one| one.edge == edge && one.phase == phase.as_str())?.amplification
+    };
+    let phases = |edge: usize, name: &str| {
         let edge = u16::try_from(edge).unwrap_or(u16::MAX);
         MEASURED
             .into_iter()
@@ -102,7 +108,8 @@ fn edges(fold: &Fold, experiment: &Experiment) -> Vec<EdgeResult> {
             .map(|phase| {
                 let none = Window::default();
                 let window = fold.sum(edge, phase).unwrap_or(&none);
-                (phase.as_str(), edge_phase(window, fold.length(phase)))
+                let sums = edge_phase(window, fold.length(phase));
+                (phase.as_str(), EdgePhase { amplification: amplification(name, phase), ..sums })
             })
             .collect()
     };
@@ -114,7 +121,7 @@ fn edges(fold: &Fold, experiment: &Experiment) -> Vec<EdgeResult> {
             name: edge.name.to_string(),
             from: edge.from.clone(),
             to: edge.to.clone(),
-            phases: phases(place),
+            phases: phases(place, edge.name.as_str()),
         })
         .collect()
 }
@@ -144,6 +151,7 @@ fn edge_phase(window: &Window, seconds: f64) -> EdgePhase {
         p999: quantile(0.999),
         in_flight_max: window.in_flight,
         connections_max: window.connections,
+        amplification: None,
         abandoned: window.abandoned,
         zombie: window.zombie,
     }

@@ -3,7 +3,7 @@
 use super::lives::{DeedFold, ProbeFold, ServiceFold};
 use super::traffic::Crossed;
 use crate::model::Phase;
-use crate::telemetry::{Event, Stamped, Window};
+use crate::telemetry::{Event, Recipe, Stamped, Window};
 use crate::units::Name;
 use std::collections::BTreeMap;
 
@@ -67,6 +67,8 @@ pub struct Start {
     pub at: String,
     /// Name, from and to of each edge.
     pub edges: Vec<(String, String, String)>,
+    /// What its report is made with.
+    pub recipe: Option<Recipe>,
 }
 
 /// What the events say of a fault.
@@ -145,7 +147,7 @@ impl Fold {
         let t = stamped.t;
         self.last = self.last.max(t);
         match &stamped.event {
-            Event::Started { name, version, file, sha256, argv, seed, at, edges } => {
+            Event::Started { name, version, file, sha256, argv, seed, at, edges, recipe } => {
                 self.start = Some(Start {
                     name: name.clone(),
                     version: version.clone(),
@@ -155,6 +157,7 @@ impl Fold {
                     seed: *seed,
                     at: at.clone(),
                     edges: edges.clone(),
+                    recipe: recipe.as_deref().cloned(),
                 });
             }
             Event::Phase { phase } => self.enter(*phase, t),

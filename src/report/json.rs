@@ -15,7 +15,13 @@ pub fn render_all(reports: &[Report]) -> String {
     pretty(reports)
 }
 
-fn pretty(value: &(impl Serialize + ?Sized)) -> String {
+/// Several runs at a glance: `scorecard.json`.
+#[must_use]
+pub fn render_scorecard(reports: &[Report]) -> String {
+    pretty(&super::scorecard(reports))
+}
+
+pub(super) fn pretty(value: &(impl Serialize + ?Sized)) -> String {
     // Maps have strings or numbers as keys, and what is not finite becomes null: this cannot fail.
     let mut text = serde_json::to_string_pretty(value)
         .unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }).to_string());

@@ -1,9 +1,9 @@
 //! Holding what was seen against what was expected. Pure.
 
-use super::{CheckResult, Fold, judge_services};
-use crate::model::{Check, Expectation, Experiment, Metric, On, Phase};
+use super::{CheckResult, Compared, Fold, Truth, judge_services, judge_spread};
+use crate::model::{Check, Expectation, Experiment, Metric, On, Phase, Versus};
 use crate::telemetry::{Histogram, Window};
-use crate::units::Name;
+use crate::units::{Name, Unit};
 
 /// Why nothing can be said of a phase that was not reached.
 pub(super) const NOT_REACHED: &str = "the run ended before this phase";
@@ -17,7 +17,7 @@ pub(super) fn scale(experiment: &Experiment) -> f64 {
 
 /// The value of a metric over these exchanges, which took `seconds` to come. `None`: there is no sample.
 ///
-/// Injected outcomes count only if `include_injected`; health requests never do.
+/// Injected outcomes count only if `include_injected`; health requests never do. What only single exchanges tell has none.
 #[must_use]
 pub fn measure(metric: Metric, window: &Window, seconds: f64, include_injected: bool) -> Option<f64> {
     let total = samples(window, include_injected);
@@ -45,6 +45,9 @@ pub fn measure(metric: Metric, window: &Window, seconds: f64, include_injected: 
         Metric::Rate => (seconds > 0.0).then(|| total as f64 / seconds),
         Metric::DuplicatesDiffer => Some(window.duplicates_differ as f64),
         Metric::InFlight => Some(window.in_flight as f64),
+        Metric::OpenConnections => Some(window.connections as f64),
+        // No window tells: see `Truth`.
+        Metric::Amplification(_) | Metric::RecoversWithin => None,
     }
 }
 
@@ -91,32 +94,57 @@ pub fn phases(expectation: &Expectation) -> Vec<Phase> {
     phases
 }
 
+/// The phases in which a key of an expectation is judged.
+fn judged_in(expectation: &Expectation, metric: Metric) -> Vec<Phase> {
+    let mut all = phases(expectation);
+    match (metric, expectation.versus) {
+        (Metric::RecoversWithin, _) => return vec![Phase::Recovery],
+        // Without a fault nothing is sent twice; and the baseline is not compared with itself.
+        (Metric::DuplicatesDiffer, _) | (_, Versus::Baseline) => {
+            all.retain(|phase| *phase != Phase::Baseline)
+        }
+        (_, Versus::Itself) => {}
+    }
+    all
+}
+
 /// Every check of every expectation in each of its phases.
 #[must_use]
 pub fn checks(experiment: &Experiment, fold: &Fold) -> Vec<CheckResult> {
+    checks_of(experiment, &Truth::of(fold))
+}
+
+/// As [`checks`], of what was worked out already.
+pub(super) fn checks_of(experiment: &Experiment, truth: &Truth<'_>) -> Vec<CheckResult> {
+    let fold = truth.fold();
     let mut out = Vec::new();
     for expectation in &experiment.expects {
-        let in_each =
-            |judge: &dyn Fn(Phase) -> CheckResult| phases(expectation).into_iter().map(judge).collect();
         match &expectation.on {
-            On::Edge { edge, checks } => out.extend(checks.iter().flat_map(|check| -> Vec<_> {
-                let mut all: Vec<_> =
-                    in_each(&|phase| judge(experiment, expectation, *edge, check, phase, fold));
-                // without a fault nothing is sent twice
-                if check.metric == Metric::DuplicatesDiffer {
-                    all.retain(|result: &CheckResult| result.phase != Phase::Baseline.as_str());
+            On::Edge { edge, checks } => {
+                for check in checks {
+                    let phases = judged_in(expectation, check.metric).into_iter();
+                    out.extend(
+                        phases.map(|phase| judge(experiment, expectation, *edge, check, phase, truth)),
+                    );
                 }
-                all
-            })),
-            On::Service { service, checks } => out.extend(checks.iter().flat_map(|check| -> Vec<_> {
-                in_each(&|phase| {
-                    judge_services::service(experiment, expectation, *service, check, phase, fold)
-                })
-            })),
+            }
+            On::Service { service, checks } => {
+                for check in checks {
+                    out.extend(phases(expectation).into_iter().map(|phase| {
+                        judge_services::service(experiment, expectation, *service, check, phase, fold)
+                    }));
+                }
+            }
             On::Probe(probe) => {
-                let checks: Vec<_> =
-                    in_each(&|phase| judge_services::probe(experiment, expectation, probe, phase, fold));
-                out.extend(checks);
+                out.extend(
+                    phases(expectation)
+                        .into_iter()
+                        .map(|phase| judge_services::probe(experiment, expectation, probe, phase, fold)),
+                );
+            }
+            On::Spread(checks) => {
+                let judged = |check| judge_spread::spread(experiment, expectation, check, truth);
+                out.extend(checks.iter().map(judged));
             }
         }
     }
@@ -139,27 +167,89 @@ fn judge(
     edge: usize,
     check: &Check,
     phase: Phase,
-    fold: &Fold,
+    truth: &Truth<'_>,
 ) -> CheckResult {
-    let none = Window::default();
-    let window = u16::try_from(edge).ok().and_then(|edge| fold.judged(edge, phase));
-    let window = window.unwrap_or(&none);
-    let observed = measure(check.metric, window, fold.length(phase), expectation.include_injected);
-    CheckResult {
+    let result = CheckResult {
         name: expectation.name.to_string(),
         key: check.metric.key(),
         edge: Some(experiment.edges.get(edge).map_or_else(String::new, |edge| edge.name.to_string())),
         service: None,
         probe: None,
         phase: phase.as_str(),
-        observed,
+        observed: None,
+        observed_text: None,
         op: check.limit.op,
         limit: check.limit.limit,
         unit: check.limit.unit,
-        met: observed.map(|value| check.limit.holds(value)),
-        reason: observed.is_none().then(|| why_not(expectation, phase, window, fold)),
+        expected_text: None,
+        vs: None,
+        met: None,
+        reason: None,
         line: check.line,
+    };
+    if check.metric == Metric::RecoversWithin {
+        return judge_spread::recovers(experiment, edge, result, truth);
     }
+    let value = |phase| value(experiment, expectation, edge, check.metric, phase, truth);
+    let seen = match expectation.versus {
+        Versus::Itself => value(phase).map(|value| (value, None)),
+        Versus::Baseline => value(phase).and_then(|here| {
+            let before = value(Phase::Baseline).map_err(|why| format!("in the baseline: {why}"))?;
+            let unit = unit(check.metric);
+            Ok((multiple(here, before), Some(Compared { value: here, baseline: before, unit })))
+        }),
+    };
+    match seen {
+        Ok((observed, vs)) => {
+            CheckResult { observed: Some(observed), met: Some(check.limit.holds(observed)), vs, ..result }
+        }
+        Err(why) => CheckResult { reason: Some(why), ..result },
+    }
+}
+
+/// A value as a multiple of what it was. Nothing that stays nothing is once itself, and what was nothing and is something is
+/// more than any multiple.
+fn multiple(here: f64, before: f64) -> f64 {
+    match (here > 0.0, before > 0.0) {
+        (_, true) => here / before,
+        (true, false) => f64::INFINITY,
+        (false, false) => 1.0,
+    }
+}
+
+/// The unit in which a metric is measured.
+fn unit(metric: Metric) -> Unit {
+    match metric {
+        Metric::SuccessRate | Metric::ErrorRate | Metric::StatusRate(_) => Unit::Ratio,
+        Metric::Quantile(_) | Metric::RecoversWithin => Unit::Seconds,
+        Metric::Rate => Unit::PerSecond,
+        Metric::InFlight | Metric::OpenConnections | Metric::DuplicatesDiffer => Unit::Count,
+        Metric::Amplification(_) => Unit::Times,
+    }
+}
+
+/// The value of a metric on an edge in a phase, or why there is none.
+fn value(
+    experiment: &Experiment,
+    expectation: &Expectation,
+    edge: usize,
+    metric: Metric,
+    phase: Phase,
+    truth: &Truth<'_>,
+) -> Result<f64, String> {
+    let fold = truth.fold();
+    if let Metric::Amplification(per) = metric {
+        if !fold.reached(phase) {
+            return Err(NOT_REACHED.into());
+        }
+        return truth
+            .amplification(edge, phase, per)
+            .ok_or_else(|| judge_spread::no_amplification(experiment, per));
+    }
+    let none = Window::default();
+    let window = u16::try_from(edge).ok().and_then(|edge| fold.judged(edge, phase)).unwrap_or(&none);
+    measure(metric, window, fold.length(phase), expectation.include_injected)
+        .ok_or_else(|| why_not(expectation, phase, window, fold))
 }
 
 fn why_not(expectation: &Expectation, phase: Phase, window: &Window, fold: &Fold) -> String {

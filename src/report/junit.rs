@@ -4,7 +4,7 @@
 //! green here, unless `--allow-vacuous` asks for it. What was not reached because the run was cut short is skipped, with
 //! one error that says what cut it.
 
-use super::{CheckResult, Report, Verdict, figures, text};
+use super::{CheckResult, Report, Verdict, figures};
 use crate::units::Comparison;
 use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite};
 
@@ -79,7 +79,7 @@ fn expectation(report: &Report, check: &CheckResult) -> TestCase {
     case.status = match check.met {
         Some(true) => TestCaseStatus::success(),
         Some(false) => {
-            let seen = check.observed.map_or_else(String::new, |value| text::value(check, value));
+            let seen = check.seen().unwrap_or_default();
             unsuccessful(NonSuccessKind::Failure, "unmet", format!("{seen}, expected {limit}"))
         }
         None => {

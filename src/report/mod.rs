@@ -5,27 +5,38 @@
 //! only the [`Report`]. Knows nothing of how a run is carried out.
 
 mod build;
+pub mod compare;
 pub mod figures;
 mod fold;
+pub mod github;
 pub mod json;
 pub mod judge;
 mod judge_services;
+mod judge_spread;
 pub mod junit;
 mod lives;
+pub mod markdown;
+mod recipe;
 mod replay;
+mod scorecard;
 mod services;
 #[cfg(test)]
 mod testing;
 pub mod text;
+pub mod told;
 mod traffic;
+mod truth;
 mod verdict;
 
 pub use build::build;
 pub use fold::{Breach, CommandFold, FaultFold, Fold, Start, Trouble};
 pub use judge_services::{Lived, lived};
 pub use lives::{DeedFold, Ended, Exposure, Incarnation, ProbeFold, ServiceFold, Sight, State};
+pub use recipe::{again, recipe};
 pub use replay::{quote, replay};
+pub use scorecard::{Score, Scorecard, scorecard};
 pub use services::{DeedResult, ExitResult, ExposureResult, IncarnationResult, ServicePhase, ServiceResult};
+pub use truth::Truth;
 pub use verdict::{During, Exit, Terms, Verdict, expected};
 
 use crate::analysis::Findings;
@@ -82,6 +93,10 @@ pub struct Report {
     pub expectations: Vec<CheckResult>,
     /// Each check of each guardrail.
     pub guardrails: Vec<GuardrailResult>,
+    /// How the failure spread, and what it showed of the system. The moments of the run are in the file's time, `cascade.at`
+    /// from the start of the fault phase; what callers are made of is in real time.
+    #[serde(flatten)]
+    pub findings: Findings,
     /// The services, in the order of the file.
     pub services: Vec<ServiceResult>,
     /// All stretches in which a probe saw what must not be.
@@ -90,9 +105,6 @@ pub struct Report {
     pub deeds: Vec<DeedResult>,
     /// What of it was taken back, and what could not be.
     pub undo: Vec<DeedResult>,
-    /// How the failure spread, and what it showed of the system.
-    #[serde(skip)]
-    pub findings: Findings,
     /// What a reader should know beside.
     pub warnings: Vec<String>,
     /// The user stopped it, whatever else went wrong.
@@ -177,6 +189,8 @@ pub struct EdgePhase {
     pub in_flight_max: u64,
     /// The most connections at once.
     pub connections_max: u64,
+    /// Attempts per logical request; TCP has none.
+    pub amplification: Option<f64>,
     /// Callers that left before they were answered.
     pub abandoned: u64,
     /// Answers that came when the caller had left.
@@ -266,20 +280,40 @@ pub struct CheckResult {
     pub probe: Option<String>,
     /// The phase.
     pub phase: &'static str,
-    /// What was seen.
+    /// What was seen. Of what is true or not it is 1 or 0, and `limit` is 1.
     pub observed: Option<f64>,
+    /// What was seen, in words, where a number does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_text: Option<String>,
     /// How it is compared.
     pub op: Op,
     /// Against what.
     pub limit: f64,
     /// In which unit both are.
     pub unit: Unit,
+    /// What is expected, in words, where a number does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_text: Option<String>,
+    /// Of a comparison with the baseline: both values. `observed` is the one as a multiple of the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vs: Option<Compared>,
     /// Whether it held; `null`: there was nothing to judge by.
     pub met: Option<bool>,
     /// Why it is inconclusive.
     pub reason: Option<String>,
     /// The line in the file.
     pub line: usize,
+}
+
+/// A value and what it was on the baseline.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Compared {
+    /// What was seen.
+    pub value: f64,
+    /// What it was.
+    pub baseline: f64,
+    /// In which unit both are.
+    pub unit: Unit,
 }
 
 impl CheckResult {
@@ -294,8 +328,15 @@ impl CheckResult {
     pub fn subject(&self) -> String {
         match self.probe {
             Some(_) => self.key.clone(),
+            None if self.target().is_empty() => self.key.clone(),
             None => format!("{} on `{}`", self.key, self.target()),
         }
+    }
+
+    /// What was seen, with as many digits as it takes to see on which side of the limit it lies; nothing if nothing was.
+    #[must_use]
+    pub fn seen(&self) -> Option<String> {
+        self.observed_text.clone().or_else(|| self.observed.map(|value| text::value(self, value)))
     }
 
     /// A value of its unit, short. Crashes are counted by the hour.
@@ -307,6 +348,9 @@ impl CheckResult {
     /// What is expected.
     #[must_use]
     pub fn expected(&self) -> String {
+        if let Some(text) = &self.expected_text {
+            return text.clone();
+        }
         if self.key == CRASH_RATE {
             format!("{} {}", self.op, figures::per_hour(self.limit))
         } else {

@@ -161,13 +161,13 @@ pub(super) fn deeds(folded: &[DeedFold], experiment: &Experiment) -> Vec<DeedRes
 fn probes(experiment: &Experiment) -> impl Iterator<Item = (&Name, &Probe)> {
     experiment.expects.iter().filter_map(|expectation| match &expectation.on {
         On::Probe(probe) => Some((&expectation.name, probe)),
-        On::Edge { .. } | On::Service { .. } => None,
+        On::Edge { .. } | On::Service { .. } | On::Spread(_) => None,
     })
 }
 
 /// The service that a probe looks at: the one its edge leads to. An absolute URL is through an edge too if it names one, or
 /// calls its upstream.
-fn service_of(experiment: &Experiment, probe: &Probe) -> Option<usize> {
+pub(super) fn service_of(experiment: &Experiment, probe: &Probe) -> Option<usize> {
     let called = |text: &str, edge: &crate::model::Edge| {
         text.contains(&format!("${{edge.{}}}", edge.name))
             || edge.upstreams.iter().any(|upstream| {

@@ -65,6 +65,7 @@ pub(super) fn expectation(called: &str, on: On) -> Expectation {
         name: name(called),
         on,
         phases: vec![Phase::Fault],
+        versus: crate::model::Versus::Itself,
         include_injected: false,
         baseline: true,
         line: 9,

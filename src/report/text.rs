@@ -1,6 +1,7 @@
 //! The summary that a person reads at the end of a run: the verdict first, then what it rests on.
 
 mod services;
+mod spread;
 
 use super::figures::{clock, fit, number, seconds, share, wrap};
 use super::{CheckResult, EdgePhase, EdgeResult, FaultResult, GuardrailResult, Report, Verdict, replay};
@@ -18,6 +19,7 @@ const REASONS: usize = 6;
 pub fn render(report: &Report, colour: bool) -> String {
     let mut page = Page { text: String::new(), colour };
     page.verdict(report);
+    page.spread(report);
     page.edges(report);
     page.faults(report);
     page.expectations(report);
@@ -234,7 +236,11 @@ impl Page {
         let (mark, style) = mark(check.met);
         let mark = self.paint(style, mark);
         let limit = check.expected();
-        let seen = check.observed.map_or_else(|| "–".into(), |value| self::value(check, value));
+        if check.observed_text.is_some() || check.expected_text.is_some() {
+            self.in_words(check, &mark, &limit);
+            return self.why(report, check);
+        }
+        let seen = check.seen().unwrap_or_else(|| "–".into());
         let seen =
             self.paint(if check.met == Some(false) { BAD } else { Style::new() }, &format!("{seen:>9}"));
         let on = match check.probe {
@@ -246,13 +252,30 @@ impl Page {
         if check.phase != "fault" {
             remark.push(format!("in the {}", check.phase));
         }
-        if let Some(value) = before.and_then(|before| before.observed) {
+        if let Some(vs) = check.vs {
+            let show = |value| number(vs.unit, value);
+            remark.push(format!("{}, before {}", show(vs.value), show(vs.baseline)));
+        } else if let Some(value) = before.and_then(|before| before.observed) {
             remark.push(format!("baseline {}", check.shown(value)));
         }
         let room = WIDTH - 83;
         let remark = fit(&remark.join(", "), room);
         let remark = self.paint(DIM, remark.trim_end());
         self.line(&format!("    {mark} {what}{seen}  {:<10} {remark}", limit));
+        self.why(report, check);
+    }
+
+    /// A check whose values are words: they stand in a line of their own.
+    fn in_words(&mut self, check: &CheckResult, mark: &str, limit: &str) {
+        let on = format!("{} {}", check.target(), check.key);
+        let phase = if check.phase == "fault" { String::new() } else { format!("in the {}", check.phase) };
+        self.line(&format!("    {mark} {} {} {limit}  {phase}", fit(&check.name, 30), fit(on.trim(), 24)));
+        if let Some(seen) = check.seen().filter(|_| check.met == Some(false)) {
+            self.wrapped("      ", 6, &format!("seen: {seen}"));
+        }
+    }
+
+    fn why(&mut self, report: &Report, check: &CheckResult) {
         if check.met != Some(true) {
             let place = place(report, check.line);
             let why = check.reason.as_ref().map_or_else(String::new, |why| format!("{why} "));
@@ -305,10 +328,10 @@ impl Page {
             self.line("");
             self.wrapped("  command   ", 12, &format!("{end}: {}", words.join(" ")));
         }
-        if !report.warnings.is_empty() {
+        if !report.warnings.is_empty() || !report.findings.cautions.is_empty() {
             self.line("");
         }
-        for warning in &report.warnings {
+        for warning in report.warnings.iter().chain(&report.findings.cautions) {
             let first = format!("  {}   ", self.paint(UNSURE, "warning"));
             self.wrapped(&first, 12, warning);
         }

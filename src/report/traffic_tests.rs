@@ -38,6 +38,7 @@ fn started() -> Event {
         seed: 0,
         at: String::new(),
         edges: vec![("a".into(), "client".into(), "shop".into()), ("b".into(), "shop".into(), "db".into())],
+        recipe: None,
     }
 }
 

@@ -324,14 +324,21 @@ fn not_done(fold: &Fold, fault: &FaultResult) -> String {
 
 /// A check that failed, in words.
 fn describe(check: &CheckResult) -> String {
-    let observed = check.observed.map_or_else(String::new, |value| super::text::value(check, value));
+    let (name, phase) = (&check.name, called(check.phase));
+    let seen = check.seen().unwrap_or_default();
+    if check.key == "recovers_within" {
+        let (on, within) = (check.target(), check.shown(check.limit));
+        return match check.observed {
+            Some(_) => format!("`{name}`: `{on}` was back {seen} after heal, expected within {within}"),
+            None => format!("`{name}`: `{on}` did not recover: {seen}, expected within {within}"),
+        };
+    }
     let limit = check.expected();
-    format!(
-        "`{}`: {} was {observed} in the {}, expected {limit}",
-        check.name,
-        check.subject(),
-        called(check.phase)
-    )
+    let compared = check.vs.map_or_else(String::new, |vs| {
+        let show = |value| super::figures::number(vs.unit, value);
+        format!(" of the baseline ({}, before {})", show(vs.value), show(vs.baseline))
+    });
+    format!("`{name}`: {} was {seen}{compared} in the {phase}, expected {limit}", check.subject())
 }
 
 /// A phase in a sentence.

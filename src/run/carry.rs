@@ -130,7 +130,7 @@ impl Driver<'_> {
         let probes: Result<Vec<_>, String> = (self.experiment.expects.iter())
             .filter_map(|expectation| match &expectation.on {
                 On::Probe(probe) => Some(asked(probe, &urls).map(|probe| (expectation.name.clone(), probe))),
-                On::Edge { .. } | On::Service { .. } => None,
+                On::Edge { .. } | On::Service { .. } | On::Spread(_) => None,
             })
             .collect();
         if probes.as_ref().is_ok_and(Vec::is_empty) {

@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::services;
 use super::stage::{Answer, Stage, Stop};
 use crate::model::Experiment;
-use crate::report::{CheckResult, During, Exit, Fold, Report, Terms, build, judge};
+use crate::report::{CheckResult, During, Exit, Fold, Report, Terms, build, judge, recipe};
 use crate::telemetry::{Event, Stamped};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -73,6 +73,7 @@ pub fn started(experiment: &Experiment, options: &Options) -> Event {
             .iter()
             .map(|edge| (edge.name.to_string(), edge.from.clone(), edge.to.clone()))
             .collect(),
+        recipe: recipe(experiment, &options.terms, options.seed).map(Box::new),
     }
 }
 

@@ -1,13 +1,18 @@
 //! Where a run writes: `runs/<time>-<name>/`, or the folder that `--out` names.
 
-use crate::report::{Report, json, junit};
+use crate::report::{Report, json, junit, markdown};
 use crate::units::Name;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// What a run writes.
-const FILES: [&str; 4] = ["journal.jsonl", "report.json", "report.html", "junit.xml"];
+const FILES: [&str; 6] = [JOURNAL, "report.json", "report.html", "report.md", "junit.xml", SCORECARD];
+
+/// The journal of a run, in its folder.
+pub const JOURNAL: &str = "journal.jsonl";
+/// What several runs write beside their folders.
+pub const SCORECARD: &str = "scorecard.json";
 
 /// Makes the folder of a run that begins now. `out` is the folder itself, and what an earlier run wrote there goes;
 /// without it, a new one below `runs`.
@@ -56,17 +61,31 @@ pub fn file_name(name: &str) -> String {
     }
 }
 
-/// Writes `report.json` and `junit.xml`.
+/// Writes `report.json`, `report.md` and `junit.xml`.
 ///
 /// # Errors
 /// When one cannot be written.
 pub fn write(folder: &Path, report: &Report) -> io::Result<()> {
-    for (name, text) in [("report.json", json::render(report)), ("junit.xml", junit::render(report))] {
+    for (name, text) in [
+        ("report.json", json::render(report)),
+        ("report.md", markdown::render(report)),
+        ("junit.xml", junit::render(report)),
+    ] {
         let path = folder.join(name);
         std::fs::write(&path, text)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
     }
     Ok(())
+}
+
+/// Writes `scorecard.json` of several runs: into `out`, or beside their folders. Returns where.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_scorecard(out: Option<&Path>, reports: &[Report]) -> io::Result<PathBuf> {
+    let path = out.unwrap_or(Path::new("runs")).join(SCORECARD);
+    std::fs::write(&path, json::render_scorecard(reports))?;
+    Ok(path)
 }
 
 #[cfg(test)]

@@ -174,6 +174,32 @@ impl Method {
     }
 }
 
+/// What the report of a run is made with, beside its events: the file, and what was said beside it. It holds no secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// The text of the file, line for line, without values that must not be told.
+    pub text: String,
+    /// `--set`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<(String, String)>,
+    /// `--upstream`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstream: Vec<(Option<String>, String)>,
+    /// What is filled in for `${env.NAME}`, instead of the values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filled: Vec<(String, String)>,
+    /// The run's own name.
+    pub run: String,
+    /// When the user's command ran: `all`, `fault` or `each`.
+    pub during: String,
+    /// `--allow-vacuous`.
+    #[serde(default)]
+    pub allow_vacuous: bool,
+    /// `--expect-exit`.
+    #[serde(default)]
+    pub expect_exit: Option<u8>,
+}
+
 /// Something that happened. Times are in seconds from the start of the run (or of the process in `serve`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -196,6 +222,9 @@ pub enum Event {
         at: String,
         /// Name, from and to of each edge, in the order of their ids.
         edges: Vec<(String, String, String)>,
+        /// What its report is made with, if that can be told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recipe: Option<Box<Recipe>>,
     },
     /// A phase began.
     Phase {
@@ -532,13 +561,18 @@ mod tests {
         let started = (text(), text(), text(), text(), vec(text(), 0..3), any::<u64>(), text(), names);
         prop_oneof![
             started.prop_map(|(name, version, file, sha256, argv, seed, at, edges)| Event::Started {
-                name,
                 version,
                 file,
                 sha256,
                 argv,
                 seed,
                 at,
+                recipe: Some(Box::new(Recipe {
+                    text: name.clone(),
+                    expect_exit: Some(6),
+                    ..Recipe::default()
+                })),
+                name,
                 edges
             }),
             phase().prop_map(|phase| Event::Phase { phase }),

@@ -26,7 +26,7 @@ mod veil;
 mod watched;
 pub mod window;
 
-pub use event::{Ending, Event, Exchange, Hit, Method, Origin, Stamped};
+pub use event::{Ending, Event, Exchange, Hit, Method, Origin, Recipe, Stamped};
 pub use histogram::Histogram;
 pub use hub::{EdgeLabels, Telemetry};
 pub use journal::Journal;

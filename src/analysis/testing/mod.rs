@@ -59,6 +59,7 @@ pub(crate) fn simulate(system: &System) -> Simulated {
             tcp: edge.tcp,
             gauges: gauges(&exchanges, end),
             exchanges,
+            cut: Vec::new(),
         });
     }
     let faults = system

@@ -49,6 +49,7 @@ macro_rules! judge {
                 ),
                 key("rate", Kind::Word(&LIMIT), r#""> 40/s""#, "Exchanges per second."),
                 key("in_flight", Kind::Word(&LIMIT), r#""<= 200""#, "The most at once."),
+                key("open_connections", Kind::Word(&LIMIT), r#""<= 50""#, "The most connections from callers at once."),
                 key(
                     "duplicates_differ",
                     Kind::Word(&LIMIT),
@@ -68,8 +69,18 @@ pub(crate) static EXPECT: Shape = judge!(
     "[[expect]]",
     "What must hold: limits on what is measured on an `edge` or a `service`, each of them one check; or what a probe, a request \
      that Brownout makes by itself, must see.",
-    &["amplification", "recovers_within", "vs", "open_connections", "onset_source", "onset_order",],
+    &[],
     &[
+        ("retries", "amplification"),
+        ("attempts", "amplification"),
+        ("connections", "open_connections"),
+        ("recovery", "recovers_within"),
+        ("recovers", "recovers_within"),
+        ("source", "onset_source"),
+        ("onset", "onset_source"),
+        ("order", "onset_order"),
+        ("versus", "vs"),
+        ("compare", "vs"),
         ("availability", "success_rate"),
         ("errors", "error_rate"),
         ("latency", "p99"),
@@ -139,6 +150,38 @@ pub(crate) static EXPECT: Shape = judge!(
         )
         .default(r#""0s""#),
         key(
+            "amplification",
+            Kind::Any(&[Kind::Word(&LIMIT), Kind::Table(&AMPLIFICATION)]),
+            r#""<= 1.5x""#,
+            "Attempts per logical request: what retries make of the traffic. HTTP only.",
+        ),
+        key(
+            "recovers_within",
+            Kind::Word(&SOME_TIME),
+            r#""15s""#,
+            "After heal the edge must be back within this time, and stay so: for at least 5 s and to the end, failures within a \
+             point of the baseline and p95 within 1.5 times of it + 20 ms. Judged in the recovery.",
+        ),
+        key(
+            "onset_source",
+            Kind::Many(&Kind::Word(&TEXT)),
+            r#""provider""#,
+            "The edges that must have fallen ill by themselves, not by what is below them; `\"none\"`: no edge may fall ill.",
+        ),
+        key(
+            "onset_order",
+            Kind::Many(&Kind::Word(&TEXT)),
+            r#"["provider", "database", "checkout"]"#,
+            "The edges that must have fallen ill, in this order; others may come between.",
+        ),
+        key(
+            "vs",
+            Kind::OneOf(&[("baseline", "the same edge before the faults")], &[]),
+            r#""baseline""#,
+            "What every limit of this expectation is a multiple of: `p99 = \"<= 1.5x\"`.",
+        )
+        .default("nothing: limits are what they say"),
+        key(
             "phase",
             Kind::Many(&Kind::OneOf(
                 &[
@@ -162,11 +205,33 @@ pub(crate) static EXPECT: Shape = judge!(
     ]
 );
 
+pub(crate) static AMPLIFICATION: Shape = Shape {
+    name: "amplification",
+    doc: "Attempts on this edge for each logical request on another.",
+    keys: &[
+        key("per", Kind::Word(&TEXT), r#""checkout""#, "The edge whose logical requests are counted.")
+            .required(),
+        key("is", Kind::Word(&LIMIT), r#""<= 1.5x""#, "The limit.").required(),
+    ],
+    family: None,
+    later: &[],
+    instead: &[("edge", "per"), ("limit", "is")],
+};
+
+/// What only a whole run can tell, and no guardrail.
+pub(crate) const OF_WHOLE_RUNS: [(&str, &str); 5] = [
+    ("amplification", "limit the `rate` of the edge instead, such as `rate = \"> 200/s\"`"),
+    ("recovers_within", "make an `[[expect]]` of it"),
+    ("onset_source", "make an `[[expect]]` of it"),
+    ("onset_order", "make an `[[expect]]` of it"),
+    ("vs", "a guardrail has limits of its own, such as `error_rate = \"> 50%\"`"),
+];
+
 pub(crate) static GUARDRAIL: Shape = judge!(
     "[[guardrail]]",
     "What ends the fault phase: any of its limits, true throughout `for`, heals everything at once.",
-    &["amplification", "open_connections", "service", "restarts", "downtime", "up"],
-    &[("errors", "error_rate"), ("duration", "for"), ("latency", "p99")],
+    &["service", "restarts", "downtime", "up"],
+    &[("connections", "open_connections"), ("errors", "error_rate"), ("duration", "for"), ("latency", "p99")],
     [
         key("name", Kind::Word(&NAME), r#""too many errors""#, "What reports call it.")
             .default("the edge and what is measured"),

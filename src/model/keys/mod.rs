@@ -21,7 +21,7 @@ pub(crate) use content::JSON_CHANGE;
 pub(crate) use experiment::EXPERIMENT;
 pub(crate) use fault::FAULT;
 pub(crate) use gates::sqlstate;
-pub(crate) use judge::quantile;
+pub(crate) use judge::{GUARDRAIL, OF_WHOLE_RUNS, quantile};
 pub(crate) use process::{regex, signal};
 pub(crate) use words::{Wrong, address, network, size_bounds, status_set};
 
