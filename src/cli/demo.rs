@@ -30,6 +30,9 @@ pub struct Args {
     /// How results are written
     #[arg(long, value_enum, default_value_t = run::Format::Human, env = "BROWNOUT_FORMAT")]
     pub format: run::Format,
+    /// A line instead of a screen while it runs on a terminal
+    #[arg(long)]
+    pub no_tui: bool,
     /// Say only the result
     #[arg(short, long)]
     pub quiet: bool,
@@ -132,6 +135,7 @@ fn plan(args: &Args, argv: Vec<String>) -> Result<Plan, String> {
         format: args.format,
         color: run::Colour::Auto,
         quiet: args.quiet,
+        no_tui: args.no_tui,
     })
 }
 

@@ -65,6 +65,9 @@ pub struct Args {
     /// Say only what went wrong, and the result
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
+    /// A line instead of a screen while it runs on a terminal
+    #[arg(long)]
+    pub no_tui: bool,
     /// Say more
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -124,6 +127,8 @@ pub struct Plan {
     pub color: Colour,
     /// `-q`.
     pub quiet: bool,
+    /// `--no-tui`.
+    pub no_tui: bool,
 }
 
 /// Checks the arguments. `argv` is how Brownout was called.
@@ -179,6 +184,7 @@ pub fn plan(args: Args, argv: Vec<String>) -> Result<Plan, String> {
         format: args.format,
         color: args.color,
         quiet: args.quiet,
+        no_tui: args.no_tui,
     })
 }
 
@@ -376,7 +382,9 @@ impl Plan {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         match (self.quiet, std::io::stderr().is_terminal() && !dumb && std::env::var_os("CI").is_none()) {
             (true, _) => Kind::Quiet,
-            (false, true) => Kind::Live,
+            // a command writes to the same terminal
+            (false, true) if self.no_tui || self.options.command.is_some() => Kind::Live,
+            (false, true) => Kind::Screen,
             (false, false) => Kind::Plain,
         }
     }

@@ -23,6 +23,8 @@ struct One {
     paths: Vec<PathPattern>,
     query: Vec<(String, GlobSet)>,
     headers: Vec<(String, GlobSet)>,
+    /// The first of them, as it is written.
+    field: Option<(String, Vec<String>)>,
     host: Option<GlobSet>,
     peer: Vec<ipnet::IpNet>,
     caller: Option<GlobSet>,
@@ -45,6 +47,14 @@ impl Matcher {
             Some([path]) => path.prefix(),
             _ => "",
         }
+    }
+
+    /// A field that every request that is struck has, with the patterns of which its value is one.
+    pub(super) fn field(&self) -> Option<(&str, &[String])> {
+        self.wanted
+            .as_ref()
+            .and_then(|one| one.field.as_ref())
+            .map(|(name, values)| (name.as_str(), values.as_slice()))
     }
 
     /// Whether health requests are struck too.
@@ -119,6 +129,7 @@ impl One {
             paths: words.path.iter().map(|path| PathPattern::parse(path)).collect::<Result<_, _>>()?,
             query: pairs(&words.query)?,
             headers: pairs(&words.headers)?,
+            field: words.headers.first().cloned(),
             host: some(&words.host)?,
             peer: words.peer.clone(),
             caller: some(&words.caller)?,

@@ -5,9 +5,9 @@
 
 mod asked;
 pub mod gates;
+mod index;
 mod matcher;
 mod overtake;
-mod prefix;
 mod tally;
 pub mod timeline;
 
@@ -18,8 +18,8 @@ use crate::decision::{Decision, Dice, FaultRef, Key, Protocol, Sticky, Subject};
 use crate::fault::{Fault, Moment};
 use crate::model::{FaultRule, Ramp};
 use crate::units::Name;
+use index::Index;
 use matcher::Matcher;
-use prefix::Prefix;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,8 +28,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Plan {
     faults: Vec<Arc<Armed>>,
-    /// For each fault, side by side: faults that do not match cost next to nothing, however many there are.
-    prefixes: Vec<Prefix>,
+    /// Finds those that a request can be struck by: the others cost nothing, however many there are.
+    index: Index,
     at_accept: bool,
     on_exchange: bool,
     counts_connections: bool,
@@ -313,10 +313,10 @@ impl Plan {
         let keeps =
             |fault: &Arc<Armed>| fault.rule.actions.iter().any(|action| matches!(action, Fault::Stale(_)));
         let keeps_answers = faults.iter().any(keeps);
-        let prefixes = faults.iter().map(|fault| Prefix::new(fault.rule.matcher.path_prefix())).collect();
+        let index = Index::new(faults.iter().map(|fault| &fault.rule.matcher));
         Self {
             faults,
-            prefixes,
+            index,
             at_accept,
             on_exchange,
             counts_connections,
@@ -388,12 +388,13 @@ impl Plan {
     ) -> Decision {
         let mut decision = Decision::default();
         let protocol = subject.protocol();
-        let path = if protocol == Protocol::Http { Some(subject.path().as_bytes()) } else { None };
-        for (place, (fault, prefix)) in self.faults.iter().zip(&self.prefixes).enumerate() {
-            // a connection that was only accepted has no path yet
-            if stage == Stage::Exchange && path.is_some_and(|path| !prefix.lets(path)) {
-                continue;
-            }
+        // a connection that was only accepted has no path yet
+        let found = match (protocol, stage) {
+            (Protocol::Http, Stage::Exchange) => self.index.find(subject.path().as_bytes(), subject),
+            _ => self.index.all(),
+        };
+        for place in found {
+            let Some(fault) = self.faults.get(place) else { break };
             let rule = &*fault.rule;
             let here = match protocol {
                 Protocol::Http => rule.at_accept == (stage == Stage::Accept),

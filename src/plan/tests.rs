@@ -306,3 +306,45 @@ proptest! {
         }
     }
 }
+
+/// Rules and requests out of few words, so that they meet often.
+fn wants() -> impl Strategy<Value = Match> {
+    let paths = ["/a", "/a/**", "/a/b", "/a/b/*", "/**", "/b/{id}", "*", "/aa"];
+    let values = ["1", "2", "1*", "[12]", ""];
+    let path = proptest::collection::vec(proptest::sample::select(paths.to_vec()), 0..3);
+    let field = (
+        proptest::sample::select(&["x-user", "x-other"][..]),
+        proptest::collection::vec(proptest::sample::select(values.to_vec()), 1..3),
+    );
+    (path, proptest::collection::vec(field, 0..3)).prop_map(|(path, headers)| Match {
+        path: path.into_iter().map(str::to_owned).collect(),
+        headers: headers
+            .into_iter()
+            .map(|(name, values)| (name.to_owned(), values.into_iter().map(str::to_owned).collect()))
+            .collect(),
+        ..Match::default()
+    })
+}
+
+proptest! {
+    #[test]
+    fn whom_the_index_leaves_out_would_not_have_matched(
+        all in proptest::collection::vec(wants(), 1..15),
+        path in proptest::sample::select(&["/", "/a", "/a/b", "/a/b/c", "/aa", "/b/7", "/A"][..]),
+        user in proptest::option::of(0u64..30),
+        times in 1usize..60,
+    ) {
+        let compiled: Vec<_> = all
+            .into_iter()
+            .map(|wants| rule("f", Who { matches: Some(wants), ..Who::default() }, vec![latency(1)]))
+            .map(|rule| Arc::new(Compiled::new(&rule, 1, &[Protocol::Http], 1.0, Arc::default()).unwrap()))
+            .collect();
+        // repeated, so that there are more than the index can tell apart
+        let armed = compiled.iter().cycle().take(compiled.len() * times);
+        let plan = Plan::new(armed.map(|rule| Arc::new(Armed::new(rule.clone(), Duration::ZERO))).collect());
+        let ask = Ask { header: user.map(|user| ("x-user", user.to_string())), ..Ask::get(path) };
+        let decision = plan.decide(&ask, Duration::ZERO, Stage::Exchange);
+        let matching = plan.faults.iter().zip(0..).filter(|(fault, _)| fault.rule.matcher.matches(&ask));
+        prop_assert_eq!(decision.applied, matching.map(|(_, place)| FaultRef(place)).collect::<Vec<_>>());
+    }
+}

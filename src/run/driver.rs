@@ -8,6 +8,7 @@ use super::probes;
 use super::progress::Progress;
 use super::services;
 use super::stage::{Answer, Stage, Stop};
+use crate::analysis::{Findings, analyse};
 use crate::model::Experiment;
 use crate::report::{CheckResult, During, Exit, Fold, Report, Terms, build, judge, recipe};
 use crate::telemetry::{Event, Stamped};
@@ -15,10 +16,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 /// How often guardrails are looked at and progress is shown.
 const BEAT: Duration = Duration::from_millis(250);
+/// How often a run under way is analysed, in seconds.
+const ANALYSE: f64 = 2.0;
 /// How long events that are on their way are waited for.
 const SETTLE: Duration = Duration::from_secs(2);
 
@@ -112,8 +116,11 @@ pub async fn run(
         load: None,
         waiting: None,
         probes: None,
+        analysis: None,
+        analysed: 0.0,
         stops: 0,
     };
+    driver.progress.at(driver.stage.admin());
     driver.stage.publish(started(experiment, options));
     driver.remark(&setup);
     driver.drive(signals).await;
@@ -138,6 +145,10 @@ pub(super) struct Driver<'e> {
     pub(super) probes: Option<probes::Running>,
     /// What services will answer.
     pub(super) waiting: Option<Answer<Input>>,
+    /// An analysis under way, for whoever looks on.
+    analysis: Option<JoinHandle<Findings>>,
+    /// When the last one began.
+    analysed: f64,
     pub(super) stops: u32,
 }
 
@@ -190,6 +201,7 @@ impl Driver<'_> {
                 exit = command_end(&mut self.command) => Some(self.command_ended(exit)),
                 counts = load_end(&mut self.load) => self.load_ended(counts, &mut inputs),
                 why = broken_probe(&mut self.probes) => { self.probes = None; Some(self.trouble(Exit::Environment, why)) }
+                findings = found(&mut self.analysis) => { self.analysis = None; self.progress.found(findings); None }
                 input = answer(&mut self.waiting) => { self.waiting = None; Some(input) }
                 _ = beat.tick() => self.beat(),
                 () = tokio::time::sleep_until(wake) => Some(Input::Tick),
@@ -201,6 +213,11 @@ impl Driver<'_> {
 
     fn beat(&mut self) -> Option<Input> {
         let now = self.stage.now();
+        if self.analysis.is_none() && self.progress.wants_findings() && now - self.analysed >= ANALYSE {
+            self.analysed = now;
+            let traffic = self.fold.traffic();
+            self.analysis = Some(tokio::task::spawn_blocking(move || analyse(&traffic)));
+        }
         self.progress.beat(now, &self.fold);
         let breach = self.guards.as_mut()?.1.look(now)?;
         self.guards = None;
@@ -261,7 +278,7 @@ impl Driver<'_> {
                 Ok(None) | Err(_) => break,
             }
         }
-        self.progress.clear();
+        self.progress.end();
         let report = build(&self.fold, self.experiment, &self.options.terms);
         self.tell(&report.expectations);
         report
@@ -292,6 +309,13 @@ async fn broken_probe(probes: &mut Option<probes::Running>) -> String {
 async fn answer(waiting: &mut Option<Answer<Input>>) -> Input {
     match waiting {
         Some(waiting) => waiting.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn found(analysis: &mut Option<JoinHandle<Findings>>) -> Findings {
+    match analysis {
+        Some(analysis) => analysis.await.unwrap_or_default(),
         None => std::future::pending().await,
     }
 }

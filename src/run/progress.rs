@@ -1,7 +1,10 @@
-//! What a person sees while a run is under way: on a terminal one calm line, rewritten in place; elsewhere plain lines.
+//! What a person sees while a run is under way: on a terminal a screen, or one calm line, rewritten in place; elsewhere plain
+//! lines.
 //!
 //! Everything goes to standard error. Times are the file's.
 
+use super::view::{Screen, View};
+use crate::analysis::Findings;
 use crate::model::{Experiment, Phase};
 use crate::report::Fold;
 use crate::report::figures::{clock, number, seconds, share};
@@ -9,6 +12,7 @@ use crate::telemetry::{Did, Event, ExitCause, Saw, Stamped, StartReason, Window}
 use crate::units::{Name, Unit};
 use std::collections::VecDeque;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Over which time the figures of the line are taken.
@@ -19,6 +23,8 @@ const PLAIN: f64 = 10.0;
 /// How much is shown, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// The whole terminal: see [`view`](super::view).
+    Screen,
     /// One line, rewritten in place.
     Live,
     /// Lines.
@@ -41,6 +47,7 @@ pub struct Progress {
     said: f64,
     drawn: bool,
     stopping: bool,
+    view: Option<(View, Option<Screen>)>,
 }
 
 impl Progress {
@@ -48,17 +55,21 @@ impl Progress {
     #[must_use]
     pub fn new(out: Box<dyn Write + Send>, kind: Kind, experiment: &Experiment) -> Self {
         let run = &experiment.run;
+        let scale = if run.time_scale > 0.0 { run.time_scale } else { 1.0 };
+        let lengths = vec![
+            (Phase::Warmup, run.warmup),
+            (Phase::Baseline, run.baseline),
+            (Phase::Fault, run.fault),
+            (Phase::Recovery, run.recovery),
+        ];
+        let view = (kind == Kind::Screen).then(|| (View::new(experiment, lengths.clone(), scale), None));
         Self {
             out,
             kind,
-            scale: if run.time_scale > 0.0 { run.time_scale } else { 1.0 },
+            scale,
             edges: experiment.edges.iter().map(|edge| edge.name.to_string()).collect(),
-            lengths: vec![
-                (Phase::Warmup, run.warmup),
-                (Phase::Baseline, run.baseline),
-                (Phase::Fault, run.fault),
-                (Phase::Recovery, run.recovery),
-            ],
+            lengths,
+            view,
             recent: VecDeque::new(),
             active: Vec::new(),
             wrong: Vec::new(),
@@ -70,15 +81,50 @@ impl Progress {
 
     /// The command writes to the same terminal: no line is rewritten under it.
     pub fn give_way(&mut self) {
-        self.clear();
+        self.end();
         if self.kind == Kind::Live {
             self.kind = Kind::Plain;
+        }
+    }
+
+    /// Nothing more is shown in place: what was told on the screen is written as lines.
+    pub fn end(&mut self) {
+        self.clear();
+        if let Some((view, screen)) = self.view.take() {
+            drop(screen);
+            self.kind = Kind::Plain;
+            for (t, text) in view.lines() {
+                let _ = writeln!(self.out, "{:>8}  {text}", clock(*t));
+            }
+        }
+    }
+
+    /// Where the admin address is, which has the live page.
+    pub fn at(&mut self, admin: Option<SocketAddr>) {
+        if let Some((view, _)) = &mut self.view {
+            view.admin(admin);
+        }
+    }
+
+    /// Whether there is anybody to be shown what an analysis finds.
+    #[must_use]
+    pub fn wants_findings(&self) -> bool {
+        self.view.is_some()
+    }
+
+    /// What an analysis has found so far.
+    pub fn found(&mut self, findings: Findings) {
+        if let Some((view, _)) = &mut self.view {
+            view.found(findings);
         }
     }
 
     /// Takes an event in, after the fold did.
     pub fn take(&mut self, stamped: &Stamped) {
         let t = stamped.t / self.scale;
+        if let Some((view, _)) = &mut self.view {
+            view.take(stamped);
+        }
         let text = match &stamped.event {
             Event::Started { name, seed, .. } => {
                 let total: Duration = self.lengths.iter().map(|(_, length)| *length).sum();
@@ -141,6 +187,9 @@ impl Progress {
         if let Some(text) = text
             && (weighty || self.kind != Kind::Quiet)
         {
+            if let Some((view, _)) = &mut self.view {
+                return view.say(t, text);
+            }
             self.clear();
             let _ = writeln!(self.out, "{:>8}  {text}", clock(t));
         }
@@ -148,6 +197,9 @@ impl Progress {
 
     /// Called four times a second.
     pub fn beat(&mut self, now: f64, fold: &Fold) {
+        if self.kind == Kind::Screen {
+            return self.show(now);
+        }
         let Some(line) = self.line(now, fold) else { return };
         match self.kind {
             Kind::Live => {
@@ -162,12 +214,25 @@ impl Progress {
                 self.said = now;
                 let _ = writeln!(self.out, "{:>8}  {line}", clock(now / self.scale));
             }
-            Kind::Plain | Kind::Quiet => {}
+            Kind::Screen | Kind::Plain | Kind::Quiet => {}
+        }
+    }
+
+    /// The screen as it is now; a terminal that cannot be had, or is gone, gets lines.
+    fn show(&mut self, now: f64) {
+        let Some((view, screen)) = &mut self.view else { return };
+        view.at(now);
+        let shown = match screen {
+            Some(screen) => screen.show(view),
+            None => Screen::take().and_then(|taken| screen.insert(taken).show(view)),
+        };
+        if shown.is_err() {
+            self.end();
         }
     }
 
     /// Takes the live line away.
-    pub fn clear(&mut self) {
+    fn clear(&mut self) {
         if std::mem::take(&mut self.drawn) {
             let _ = write!(self.out, "\r\x1b[2K");
             let _ = self.out.flush();

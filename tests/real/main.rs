@@ -13,3 +13,4 @@ mod live;
 mod parts;
 mod readme;
 mod runs;
+mod terminal;
