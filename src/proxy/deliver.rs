@@ -166,7 +166,7 @@ impl Download<'_> {
                     return Poll::Ready(self.check(read, up));
                 }
                 let before = (upload.payload, upload.ready);
-                let side = if left.is_none() { upload.poll(cx, conn, up) } else { Poll::Pending };
+                let side = if left.is_none() { upload.poll(cx, conn, left, up) } else { Poll::Pending };
                 if before != (upload.payload, upload.ready) && self.ready == 0 {
                     deadline.set(silence);
                 }

@@ -251,15 +251,15 @@ async fn receive(caller: &mut Caller, intake: &mut Intake, upload: &mut Upload, 
             }
         }
         seen = have;
-        let (conn, deadline) = (&mut caller.conn, &caller.deadline);
-        let watch = caller.left.is_none();
+        let (conn, deadline, left) = (&mut caller.conn, &caller.deadline, &mut caller.left);
+        let watch = left.is_none();
         let event = poll_fn(|cx| {
             if let Poll::Ready(read) = up.poll_fill(cx, limits.head) {
                 return Poll::Ready(Ok(read));
             }
             if watch {
                 let before = (upload.payload, upload.ready);
-                let side = upload.poll(cx, conn, up);
+                let side = upload.poll(cx, conn, left, up);
                 if before != (upload.payload, upload.ready) {
                     // the upstream's clock runs from the last byte of the request, or while it takes none
                     deadline.set(if upload.is_done() || upload.ready > 0 { limit } else { idle });

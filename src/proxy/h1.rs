@@ -3,6 +3,7 @@
 //! Invariants: an earlier answer always leaves first; a head that is refused ends the connection, after a 4xx and gracefully
 //! (a RST would eat the answer).
 
+pub(super) use super::away::{Away, Left};
 use super::edge::EdgeHere;
 use super::exchange::{Record, Struck};
 use super::forward;
@@ -26,7 +27,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 /// The most that is read from a caller who is waiting for an answer: pipelined requests.
 pub(super) const PIPELINED: usize = SMALL;
@@ -47,60 +47,6 @@ pub(super) struct Caller {
     pub left: Away,
     /// It said that it sends nothing behind the request that is under way.
     through: bool,
-}
-
-/// How a caller left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Left {
-    /// It sends nothing more (and perhaps still reads).
-    Fin,
-    /// It reset the connection.
-    Reset,
-}
-
-/// Whether a caller has left: how, and since when.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Away {
-    how: Option<Left>,
-    at: Option<Instant>,
-}
-
-impl Away {
-    /// It is still there.
-    pub(super) fn is_none(&self) -> bool {
-        self.how.is_none()
-    }
-
-    /// It has left.
-    pub(super) fn is_some(&self) -> bool {
-        self.how.is_some()
-    }
-
-    /// How.
-    pub(super) fn how(&self) -> Option<Left> {
-        self.how
-    }
-
-    /// When.
-    pub(super) fn at(&self) -> Option<Instant> {
-        self.how.and(self.at)
-    }
-
-    /// For how long, at this moment.
-    pub(super) fn before(&self, now: Instant) -> Option<Duration> {
-        self.at().map(|at| now.saturating_duration_since(at))
-    }
-
-    /// It sends nothing more, since now: if it turns out that it left, it was then.
-    pub(super) fn suspect(&mut self) {
-        self.at.get_or_insert_with(Instant::now);
-    }
-
-    /// It left: now, if it was not known before.
-    pub(super) fn note(&mut self, left: Left) {
-        self.suspect();
-        self.how = Some(left);
-    }
 }
 
 /// What becomes of the connection after an exchange.

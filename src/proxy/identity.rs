@@ -46,9 +46,9 @@ fn said(head: &RequestHead<'_, '_>, named: Option<&str>) -> Option<Identity> {
     for field in head.fields {
         let (name, value) = (field.name, Some(field.value).filter(|value| !value.is_empty()));
         match name.len() {
-            11 if name.eq_ignore_ascii_case("traceparent") => trace = trace.or(value),
-            12 if name.eq_ignore_ascii_case("x-request-id") => request = request.or(value),
-            15 if name.eq_ignore_ascii_case("idempotency-key") => key = key.or(value),
+            11 if is(name, b"traceparent") => trace = trace.or(value),
+            12 if is(name, b"x-request-id") => request = request.or(value),
+            15 if is(name, b"idempotency-key") => key = key.or(value),
             _ => {}
         }
         if named.is_some_and(|named| name.eq_ignore_ascii_case(named)) {
@@ -58,6 +58,13 @@ fn said(head: &RequestHead<'_, '_>, named: Option<&str>) -> Option<Identity> {
     let given = |value| Identity::Given(hash(value));
     let trace = || trace.and_then(trace_id).map(|id| Identity::Trace(hash(id)));
     own.map(given).or_else(trace).or_else(|| request.or(key).map(given))
+}
+
+/// Whether a name is this one, which is in lower case: bytes side by side. No other byte of a name becomes a letter or `-` by
+/// its sixth bit.
+fn is<const N: usize>(name: &str, known: &[u8; N]) -> bool {
+    let Some(name) = name.as_bytes().first_chunk::<N>() else { return false };
+    name.iter().zip(known).fold(0, |any, (a, b)| any | ((a | 0x20) ^ b)) == 0
 }
 
 /// The trace id of a valid `traceparent`: version, trace id, parent id and flags (W3C Trace Context).

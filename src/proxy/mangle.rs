@@ -372,7 +372,7 @@ impl Mangled {
                     return Poll::Ready(None);
                 }
                 if left.is_none()
-                    && let Poll::Ready(side) = upload.poll(cx, conn, up)
+                    && let Poll::Ready(side) = upload.poll(cx, conn, left, up)
                     && let Some(outcome) = pass::other_side(side, left, up)
                 {
                     return Poll::Ready(Some(outcome));

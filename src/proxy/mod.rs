@@ -7,6 +7,7 @@
 mod act;
 mod answer;
 mod asker;
+mod away;
 mod call;
 mod coding;
 mod copies;

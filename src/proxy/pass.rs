@@ -45,7 +45,7 @@ pub(super) async fn more(
             });
         }
         let before = (upload.payload, upload.ready);
-        let side = if left.is_none() { upload.poll(cx, conn, up) } else { Poll::Pending };
+        let side = if left.is_none() { upload.poll(cx, conn, left, up) } else { Poll::Pending };
         if before != (upload.payload, upload.ready) {
             deadline.set(times.idle.max(times.upstream));
         }
@@ -90,7 +90,7 @@ pub(super) async fn write_while(
                 return Poll::Ready(wrote);
             }
             if left.is_none()
-                && let Poll::Ready(side) = upload.poll(cx, conn, up)
+                && let Poll::Ready(side) = upload.poll(cx, conn, left, up)
             {
                 match side {
                     Side::Left(Left::Fin) => {

@@ -4,12 +4,12 @@
 
 use super::exchange::{Record, Struck};
 use super::frost::Frost;
-use super::h1::{Caller, Left, PIPELINED};
+use super::h1::{Away, Caller, Left, PIPELINED};
 use super::identity::Print;
 use super::meter::Throttle;
 use crate::http1::connection::{Conn, LARGE, SMALL};
 use crate::http1::{Body, Framing, Refused};
-use crate::net::socket;
+use crate::net::{socket, timer, timer::Deadline};
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -32,6 +32,8 @@ pub(super) struct Upload {
     pub frost: Option<Box<Frost>>,
     /// Who looks at it, if it says which logical request it is of.
     print: Option<Box<Print>>,
+    /// When it is looked again whether the caller is still there, while the upstream takes nothing.
+    tick: Option<Deadline>,
     frozen: bool,
 }
 
@@ -61,7 +63,17 @@ impl Upload {
             (false, true) => UploadState::Expecting,
             (false, false) => UploadState::Sending,
         };
-        Self { body, ready: 0, state, payload: 0, throttle: None, frost: None, print: None, frozen: false }
+        Self {
+            body,
+            ready: 0,
+            state,
+            payload: 0,
+            throttle: None,
+            frost: None,
+            print: None,
+            tick: None,
+            frozen: false,
+        }
     }
 
     /// From here on it goes no faster.
@@ -140,7 +152,14 @@ impl Upload {
     }
 
     /// Sends what comes, and watches for a caller that leaves. Pending as long as nothing is amiss.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, conn: &mut Conn, up: &mut Conn) -> Poll<Side> {
+    /// Of a caller whose end stands behind bytes that nobody takes for now, `left` remembers when that came.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        conn: &mut Conn,
+        left: &mut Away,
+        up: &mut Conn,
+    ) -> Poll<Side> {
         loop {
             if self.state != UploadState::Sending {
                 if self.state == UploadState::Done && conn.bytes().len() >= PIPELINED {
@@ -176,12 +195,22 @@ impl Upload {
                 let mut piece = self.ready;
                 if let Some(throttle) = &mut self.throttle {
                     // its buffer may last for long, and nothing is read meanwhile
-                    if socket::has_ended(conn.stream()) && socket::pending_error(conn.stream()).is_some() {
+                    if has_left(conn, left) {
                         return Poll::Ready(Side::Left(Left::Reset));
                     }
                     piece = ready!(throttle.poll(cx, self.ready));
                 }
-                match ready!(up.poll_write(cx, &conn.bytes()[..piece])) {
+                let wrote = match up.poll_write(cx, &conn.bytes()[..piece]) {
+                    Poll::Ready(wrote) => wrote,
+                    Poll::Pending if has_left(conn, left) => return Poll::Ready(Side::Left(Left::Reset)),
+                    Poll::Pending => {
+                        let tick = self.tick.get_or_insert_with(Deadline::new);
+                        tick.set(timer::TICK);
+                        let _ = tick.poll(cx);
+                        return Poll::Pending;
+                    }
+                };
+                match wrote {
                     Ok(count) => {
                         if let Some(throttle) = &mut self.throttle {
                             throttle.wrote(count);
@@ -219,14 +248,23 @@ impl Upload {
     }
 }
 
+/// Whether a caller has reset its connection; that it has ended it is remembered.
+fn has_left(conn: &Conn, left: &mut Away) -> bool {
+    if !socket::has_ended(conn.stream()) {
+        return false;
+    }
+    left.suspect();
+    socket::pending_error(conn.stream()).is_some()
+}
+
 /// The answer is through, and the upstream still takes the body: the rest of it is passed on for as long as it moves.
 pub(super) async fn finish(caller: &mut Caller, upload: &mut Upload, mut up: Conn) {
     loop {
         caller.deadline.set(MOVES);
         let before = (upload.payload, upload.ready);
-        let (conn, deadline) = (&mut caller.conn, &caller.deadline);
+        let (conn, deadline, left) = (&mut caller.conn, &caller.deadline, &mut caller.left);
         let over = poll_fn(|cx| {
-            let side = upload.poll(cx, conn, &mut up);
+            let side = upload.poll(cx, conn, left, &mut up);
             if side.is_ready() || upload.state != UploadState::Sending {
                 return Poll::Ready(true);
             }

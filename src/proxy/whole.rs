@@ -174,7 +174,7 @@ pub(super) async fn answer(
                 return Poll::Ready(Event::Retired);
             }
             if left.is_none()
-                && let Poll::Ready(side) = upload.poll(cx, conn, up)
+                && let Poll::Ready(side) = upload.poll(cx, conn, left, up)
             {
                 return Poll::Ready(Event::Side(side));
             }

@@ -382,3 +382,29 @@ fn repetitions_are_counted_whatever_answered_them() {
     eventually("all are counted", || of("logical_requests") + of("retries") >= 6.0);
     assert_eq!((of("logical_requests"), of("retries")), (3.0, 3.0));
 }
+
+#[test]
+fn a_caller_that_leaves_while_nobody_takes_its_body_left_then() {
+    let door = Door::default();
+    let opens = door.clone();
+    let upstream = Upstream::serve(move |link| {
+        link.head();
+        opens.wait();
+        link.end();
+    });
+    let proxy = before(upstream.at).start();
+    let reader = Reader::of(&proxy);
+    proxy.arm("f", "bandwidth = { up = \"10 KiB/s\" }");
+    let begun = Instant::now();
+    let mut client = proxy.connect();
+    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 15000\r\n\r\n{}", "x".repeat(15_000)));
+    upstream.wait_heads(1);
+    pass(ms(300));
+    drop(client);
+    let left = begun.elapsed().as_secs_f64();
+    pass(ms(500));
+    door.open();
+    let passed = reader.wait(1)[0];
+    assert_eq!((passed.ending, passed.origin), (Ending::CallerLeft, Origin::Client));
+    assert!(passed.took >= 0.3 && passed.took < left + 0.4, "{passed:?} left after {left}");
+}

@@ -43,7 +43,7 @@ def report_of(folder):
 def run(brownout, folder, seed, phases, again):
     if again:
         old = report_of(folder)
-        done = subprocess.run([brownout, "report", old.parent, "--json"], capture_output=True, text=True, timeout=300)
+        done = subprocess.run([brownout, "report", old.parent, "--format", "json"], capture_output=True, text=True, timeout=300)
         report = json.loads(done.stdout)
     else:
         prepare(folder, seed, phases)
