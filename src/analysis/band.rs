@@ -185,6 +185,13 @@ impl Marks {
                 marks.latency.push(Mark { at: ended, until: ended, bad: false, place });
             }
         }
+        // What was cut off was under way so long at least; how it ended says nothing.
+        for passed in &edge.cut {
+            let late = passed.began + band.slow_at(passed.began);
+            if passed.timed && passed.ended() > late && !stalls.touch(passed.began, late) {
+                marks.latency.push(Mark { at: late, until: passed.ended(), bad: true, place: usize::MAX });
+            }
+        }
         marks.errors.sort_unstable_by(|a, b| a.at.total_cmp(&b.at));
         marks.latency.sort_unstable_by(|a, b| a.at.total_cmp(&b.at));
         marks

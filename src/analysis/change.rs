@@ -80,6 +80,7 @@ impl Watch {
     pub(super) fn rise(&self, marks: &[Mark]) -> Option<usize> {
         let (mut sum, mut from, mut bads, mut reach) = (0.0f64, 0, 0usize, f64::NEG_INFINITY);
         let mut certain: Option<usize> = None;
+        let mut latest = f64::NEG_INFINITY;
         for (place, mark) in marks.iter().enumerate() {
             if sum <= 0.0 {
                 (from, bads, reach) = (place, 0, f64::NEG_INFINITY);
@@ -88,6 +89,7 @@ impl Watch {
             if mark.bad {
                 bads += 1;
                 reach = reach.max(mark.until);
+                latest = mark.at;
             }
             if sum < self.sure || bads < LEAST_BAD {
                 certain = None;
@@ -103,7 +105,7 @@ impl Watch {
             certain = Some(first);
             // What is still bad until the next mark comes lasts until then.
             let next = marks.get(place + 1).map_or(f64::INFINITY, |next| next.at);
-            let lasted = mark.at.max(reach.min(next)) - marks.get(first)?.at;
+            let lasted = latest.max(reach.min(next)) - marks.get(first)?.at;
             if lasted >= self.lasts {
                 return Some(first);
             }

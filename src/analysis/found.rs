@@ -154,10 +154,22 @@ pub struct Fingerprint {
 /// A circuit breaker, as it showed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Breaker {
-    /// It opens after so many failures in a row.
-    pub failures: u32,
+    /// It opens after so many failures in a row; `null`: it opens, but after how many did not show.
+    pub failures: Option<u32>,
+    /// What it counts; `null`: the same here, or it did not show.
+    pub counts: Option<Counted>,
     /// It stays open for so many seconds; `null`: not seen.
     pub open_for: Option<f64>,
+}
+
+/// What a circuit breaker counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counted {
+    /// Every attempt.
+    Attempts,
+    /// Logical calls: they fail with their last attempt.
+    Calls,
 }
 
 /// Struck and spared exchanges of the same edge in the same phase.

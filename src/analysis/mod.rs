@@ -8,9 +8,11 @@ mod amplification;
 mod attempts;
 mod band;
 mod change;
+mod control;
 mod fingerprint;
 mod found;
 mod graph;
+mod honesty;
 mod onset;
 #[cfg(test)]
 mod random_tests;
@@ -19,6 +21,8 @@ mod series;
 mod signs;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod traffic;
 mod within;
 
@@ -33,7 +37,8 @@ use signs::Sign;
 
 pub use amplification::amplification;
 pub use found::{
-    Amplified, Breaker, Control, Findings, Fingerprint, Honesty, Onset, Recovered, Recovery, Signal, Surge,
+    Amplified, Breaker, Control, Counted, Findings, Fingerprint, Honesty, Onset, Recovered, Recovery, Signal,
+    Surge,
 };
 pub use traffic::{EdgeTraffic, FaultSpan, Gauge, PhaseSpan, Traffic};
 pub use within::{Within, recovers_within};
@@ -48,11 +53,8 @@ pub fn analyse(traffic: &Traffic) -> Findings {
     let graph = Graph::of(traffic);
     let unjudged = edges.iter().map(|seen| seen.band.is_err()).collect();
     let mut signs = Signs { traffic, graph: &graph, unjudged, of: signs };
-    let mut findings = Findings {
-        amplification: amplification::of_all(traffic, &attempts),
-        fingerprints: fingerprint::fingerprints(traffic),
-        ..Findings::default()
-    };
+    let mut findings =
+        Findings { amplification: amplification::of_all(traffic, &attempts), ..Findings::default() };
     for edge in signs.unexplained() {
         if let (Some(sign), Some(of)) =
             (signs.of.get_mut(edge).and_then(Option::take), traffic.edges.get(edge))
@@ -87,6 +89,9 @@ pub fn analyse(traffic: &Traffic) -> Findings {
         })
         .collect();
     findings.recovery = recovery::of_all(traffic, &stalls, &graph, &known);
+    findings.control = control::of_all(traffic, &stalls);
+    findings.honesty = honesty::of(traffic, &graph, &stalls);
+    findings.cautions = honesty::cautions(traffic, &findings);
     findings
 }
 

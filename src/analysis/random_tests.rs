@@ -1,6 +1,6 @@
 //! The analysis against hundreds of random systems whose truth is known.
 
-use super::testing::{Ids, Simulated, invent, simulate};
+use super::testing::{Ids, Load, Simulated, invent, simulate};
 use super::*;
 use std::fmt::Write as _;
 
@@ -34,6 +34,7 @@ struct Scores {
     amplified: Score,
     recovered: Score,
     recovery: Score,
+    closed: Score,
 }
 
 /// The highest share of bad exchanges in any two seconds after the baseline, and on the baseline.
@@ -113,6 +114,10 @@ fn score(seed: u64, scores: &mut Scores) {
     } else if !sources.is_empty() && !harmless {
         // Too mild for the truth's own measure; if something is named it must be right all the same.
         scores.source.take(sources.iter().all(|source| truth.sources.contains(source)), story);
+    }
+    if let Some(told) = findings.honesty.closed_loop {
+        let users = matches!(run.system.load, Load::Users(..));
+        scores.closed.take(told == users, || format!("closed {told}: {}", story()));
     }
     let healed = run.system.phases[0] + run.system.phases[1];
     for (edge, e) in truth.edges.iter().enumerate() {
@@ -237,6 +242,7 @@ fn all(seeds: impl Iterator<Item = u64>) -> Scores {
         ("amplified", &scores.amplified),
         ("recovered", &scores.recovered),
         ("recovery", &scores.recovery),
+        ("closed", &scores.closed),
     ] {
         println!("{what}: {} of {}\n{}", score.right, score.of, score.wrong);
     }

@@ -22,7 +22,7 @@ const BRIEF: f64 = 0.25;
 /// Shares of bad exchanges that are looked for.
 const SHARES: [f64; 2] = [0.2, 0.8];
 /// A second in which fewer were bad than this share is none of illness …
-const TENTH: f64 = 0.1;
+const TENTH: f64 = 0.15;
 /// … and of these at most so many are looked through.
 const SHOCKS: usize = 50;
 /// It is back only if so many exchanges say so.
@@ -156,7 +156,17 @@ impl After<'_> {
                 place: first + place,
             })
         };
-        within.iter().enumerate().rev().filter_map(mark).collect()
+        let mut marks: Vec<Mark> = within.iter().enumerate().filter_map(mark).collect();
+        let slow =
+            |it: &&Passed| it.timed && it.took > band.slow_at(it.began) && it.began >= from && it.began < to;
+        marks.extend(edge.cut.iter().filter(slow).map(|it| Mark {
+            at: -it.began,
+            until: -it.began,
+            bad: true,
+            place: usize::MAX,
+        }));
+        marks.sort_by(|a, b| a.at.total_cmp(&b.at));
+        marks
     }
 
     /// Whether the callers of an edge's caller still ask for something, as they did on the baseline.

@@ -12,7 +12,11 @@ const FEWEST: usize = 5;
 const PRECISE: f64 = 0.1;
 
 /// The pauses before the first, second … further attempt, and what was seen.
-pub(super) fn backoff(view: &View<'_>, retries: u32, hindered: &[(f64, f64)]) -> (Option<Claim<Vec<f64>>>, String) {
+pub(super) fn backoff(
+    view: &View<'_>,
+    retries: u32,
+    hindered: &[(f64, f64)],
+) -> (Option<Claim<Vec<f64>>>, String) {
     let attempts = retries as usize + 1;
     let free = |from: f64, to: f64| !hindered.iter().any(|(start, stop)| *start < to && from < *stop);
     let full: Vec<_> = view

@@ -5,17 +5,21 @@
 //! lone failed trial to the next start, where requests waited for it.
 
 use super::Claim;
-use super::calls::View;
+use super::calls::{View, sorted};
 use super::retries::Pauses;
 use super::timeout::millis;
-use crate::analysis::Breaker;
+use crate::analysis::{Breaker, Counted};
 use crate::telemetry::{Ending, Passed};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Shorter silences are no open breaker.
 const SHORTEST: f64 = 0.12;
 /// When so many failures come together nobody can tell which one opened it.
 const TOO_MANY: u32 = 3;
+/// No breaker stays open for less.
+const SOON: f64 = 0.45;
+/// What starts so soon after another call's end took its place.
+const IN_PLACE: f64 = 0.006;
 const OUT_OF_ORDER: f64 = 0.002;
 
 /// A breaker, when it was open, and what was seen.
@@ -35,16 +39,18 @@ struct Silence {
     /// When the first call was surely refused, and when the last was.
     first: f64,
     last: f64,
-    missed: usize,
+    /// When the first was refused while nothing was under way.
+    idle: Option<f64>,
 }
 
-/// The failures in a row up to the last start, and up to the first refusal.
+/// The failures in a row after the last start, and up to the first refusal.
 type Between = (u32, u32);
 
+/// Failures in a row: one more than at the last start, up to the first refusal, and up to the first with nothing under way.
 #[derive(Debug)]
 struct Opening {
-    attempts: Between,
-    calls: Between,
+    attempts: (u32, u32, Option<u32>),
+    calls: (u32, u32, Option<u32>),
 }
 
 /// Starts of the edge: of all attempts, or of calls alone.
@@ -54,7 +60,8 @@ struct Starts {
     place: Vec<u32>,
 }
 
-pub(super) fn breaker(view: &View<'_>) -> Found {
+/// `full` are the times in which the caller's pool was full: what waited for it still starts after the opening.
+pub(super) fn breaker(view: &View<'_>, full: &[(f64, f64)]) -> Found {
     let none = |says: &str| Found { claim: None, open: Vec::new(), says: says.into() };
     if view.parents.is_empty() {
         return none("no circuit breaker told: nobody is seen to call the caller");
@@ -65,25 +72,28 @@ pub(super) fn breaker(view: &View<'_>) -> Found {
     let demand = Demand::of(view);
     let every = Starts::of(view, |_| true);
     let silences = demand.silences(view, &every, true);
-    let seen = Read::of(view, &every, &silences);
+    let seen = Read::of(view, full, &every, &silences);
     let firsts = Starts::of(view, |place| {
         let chain = view.chain_of.get(place as usize).and_then(|chain| view.chains.get(*chain as usize));
         chain.is_none_or(|chain| chain.attempts.first() == Some(&place))
     });
     // A breaker around the whole call lets its further attempts through.
-    let around = view.telling && firsts.at.len() < every.at.len() && {
+    let around = view.telling && !view.merged && firsts.at.len() < every.at.len() && {
         let gaps = demand.silences(view, &firsts, false);
         let through: usize = gaps.iter().map(|gap| through(&every, gap)).sum();
-        through >= 3 && through >= 2 * gaps.len().min(3) / 2 && !gaps.is_empty()
+        through >= 3 && through * 10 >= gaps.len() * 7
     };
     let seen = if around {
         let silences = demand.silences(view, &firsts, false);
-        Read { around, ..Read::of(view, &firsts, &silences) }
+        Read { around, ..Read::of(view, full, &firsts, &silences) }
     } else {
         seen
     };
     if seen.openings.is_empty() && seen.opens.is_empty() {
         return none("no circuit breaker seen: calls never ceased while callers waited");
+    }
+    if !seen.idle {
+        return none("no circuit breaker told: calls ceased, but others were under way all the time");
     }
     seen.conclude(view)
 }
@@ -91,7 +101,7 @@ pub(super) fn breaker(view: &View<'_>) -> Found {
 /// Attempts that went out after the first refusal.
 fn through(every: &Starts, gap: &Silence) -> usize {
     let start = every.at.partition_point(|at| *at <= gap.first + OUT_OF_ORDER);
-    let stop = every.at.partition_point(|at| *at < gap.to - OUT_OF_ORDER);
+    let stop = every.at.partition_point(|at| *at < (gap.first + SOON).min(gap.to - OUT_OF_ORDER));
     stop.saturating_sub(start)
 }
 
@@ -112,12 +122,16 @@ impl Starts {
 /// Requests to the caller, and how many of them make a call.
 struct Demand<'a> {
     requests: Vec<&'a Passed>,
+    /// Of those, by their ends: which surely made no call, if ids tell.
+    uncalled: Option<Vec<&'a Passed>>,
     /// So many in a row without a call are no chance.
     needed: usize,
     /// The latest end of what began up to each exchange.
     busy: Vec<f64>,
     /// Further attempts that were due, by the latest time, and did not come.
     due: Vec<f64>,
+    /// Ends of exchanges.
+    ends: Vec<f64>,
 }
 
 impl<'a> Demand<'a> {
@@ -125,14 +139,20 @@ impl<'a> Demand<'a> {
         let mut requests: Vec<&Passed> =
             view.parents.iter().flat_map(|parent| &view.traffic.edges[*parent].exchanges).collect();
         requests.sort_by(|a, b| a.began.total_cmp(&b.began));
+        let uncalled = view.linked.then(|| uncalled(view));
         let calm = view.calm();
         let came = requests.iter().filter(|request| request.began < calm).count();
         let called = if view.chains.is_empty() {
             view.rows.iter().filter(|passed| passed.began < calm).count()
         } else {
-            view.chains.iter().filter_map(|chain| view.first(chain)).filter(|first| first.began < calm).count()
+            view.chains
+                .iter()
+                .filter_map(|chain| view.first(chain))
+                .filter(|first| first.began < calm)
+                .count()
         };
         let share = if came < 10 { 0.5 } else { (called as f64 / came as f64).clamp(0.02, 0.9) };
+        let ends = sorted(view.rows.iter().map(Passed::ended).collect());
         let mut latest = 0.0;
         let busy = view
             .rows
@@ -142,7 +162,18 @@ impl<'a> Demand<'a> {
                 latest
             })
             .collect();
-        Self { requests, needed: (0.001f64.ln() / (1.0 - share).ln()).ceil() as usize, busy, due: overdue(view) }
+        Self {
+            requests,
+            uncalled,
+            needed: (0.001f64.ln() / (1.0 - share).ln()).ceil() as usize,
+            busy,
+            due: overdue(view),
+            ends,
+        }
+    }
+
+    fn ends_within(&self, from: f64, to: f64) -> bool {
+        self.ends.get(self.ends.partition_point(|end| *end < from)).is_some_and(|end| *end <= to)
     }
 
     fn silences(&self, view: &View<'_>, starts: &Starts, retries: bool) -> Vec<Silence> {
@@ -153,7 +184,7 @@ impl<'a> Demand<'a> {
                 continue;
             }
             let start = self.requests.partition_point(|request| request.began <= from + 0.001);
-            let (mut missed, mut idle) = (0, 0);
+            let (mut missed, mut idle) = (0, None);
             let (mut first, mut last) = (f64::INFINITY, *from);
             for request in self.requests[start..].iter().take_while(|request| request.began < to) {
                 if request.left() || request.ending != Ending::Complete || request.ended() > to - 0.0005 {
@@ -164,7 +195,14 @@ impl<'a> Demand<'a> {
                 last = request.began.max(last);
                 let before = view.rows.partition_point(|passed| passed.began <= request.began);
                 if before.checked_sub(1).is_none_or(|place| self.busy[place] <= request.began + 0.001) {
-                    idle += 1;
+                    idle = Some(idle.map_or(request.ended(), |idle: f64| idle.min(request.ended())));
+                }
+            }
+            if let Some(uncalled) = &self.uncalled {
+                // With ids, those who had come before count too.
+                let start = uncalled.partition_point(|request| request.ended() <= from + 0.001);
+                if let Some(request) = uncalled.get(start) {
+                    first = first.min(request.ended());
                 }
             }
             if retries {
@@ -172,23 +210,38 @@ impl<'a> Demand<'a> {
                 for due in self.due[start..].iter().take_while(|due| **due < to - 0.01) {
                     missed += 1;
                     first = due.min(first);
-                    let before = view.rows.partition_point(|passed| passed.began <= *due);
-                    if before.checked_sub(1).is_none_or(|place| self.busy[place] <= *due) {
-                        idle += 1;
-                    }
                 }
             }
-            if missed >= self.needed && idle * 2 >= self.needed.min(4) {
-                found.push(Silence { after, from: *from, to, first, last, missed });
+            // All workers of the caller may be stuck: then an end makes room for the next start.
+            let freed = idle.is_none()
+                && self.ends_within(to - IN_PLACE, to + OUT_OF_ORDER)
+                && !self.ends_within(from + 0.02, to - 0.01);
+            if missed >= self.needed && !freed {
+                found.push(Silence { after, from: *from, to, first, last, idle });
             }
         }
         found
     }
 }
 
+/// Answered requests to the caller that made no call, by their ends.
+fn uncalled<'a>(view: &View<'a>) -> Vec<&'a Passed> {
+    let called: HashSet<(usize, u32)> = view.chains.iter().filter_map(|chain| chain.parent).collect();
+    let mut found = Vec::new();
+    for parent in &view.parents {
+        for (place, passed) in view.traffic.edges[*parent].exchanges.iter().enumerate() {
+            if passed.ending == Ending::Complete && !called.contains(&(*parent, place as u32)) {
+                found.push(passed);
+            }
+        }
+    }
+    found.sort_by(|a, b| a.ended().total_cmp(&b.ended()));
+    found
+}
+
 /// When further attempts were due at the latest that did not come.
 fn overdue(view: &View<'_>) -> Vec<f64> {
-    let full = full(view);
+    let full = most_attempts(view);
     let pauses = Pauses::of(view);
     let mut due: Vec<f64> = view
         .chains
@@ -197,7 +250,8 @@ fn overdue(view: &View<'_>) -> Vec<f64> {
         .filter_map(|chain| {
             let last = view.last(chain)?;
             let due = last.ended() + pauses.longest(chain.attempts.len())? + 0.005;
-            (last.failed && view.whole(last) && !view.may_be_deserted(chain, last.ended(), due)).then_some(due)
+            (last.failed && view.whole(last) && !view.may_be_deserted(chain, last.ended(), due))
+                .then_some(due)
         })
         .collect();
     // A retry that came late is missing too, until it came.
@@ -212,7 +266,7 @@ fn overdue(view: &View<'_>) -> Vec<f64> {
 }
 
 /// How many attempts a call has that makes them all.
-fn full(view: &View<'_>) -> usize {
+fn most_attempts(view: &View<'_>) -> usize {
     let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
     for chain in view.chains.iter().filter(|chain| chain.sure) {
         *counts.entry(chain.attempts.len()).or_default() += 1;
@@ -227,32 +281,47 @@ struct Read {
     opens: Vec<(f64, f64)>,
     open: Vec<(f64, f64)>,
     crowded: usize,
+    idle: bool,
     around: bool,
 }
 
 impl Read {
-    fn of(view: &View<'_>, starts: &Starts, silences: &[Silence]) -> Self {
-        let mut read =
-            Self { openings: Vec::new(), opens: Vec::new(), open: Vec::new(), crowded: 0, around: false };
+    fn of(view: &View<'_>, full: &[(f64, f64)], starts: &Starts, silences: &[Silence]) -> Self {
+        let mut read = Self {
+            openings: Vec::new(),
+            opens: Vec::new(),
+            open: Vec::new(),
+            crowded: 0,
+            idle: silences.iter().any(|silence| silence.idle.is_some()),
+            around: false,
+        };
         let tally = Tally::of(view);
         let mut before: Option<&Silence> = None;
         for silence in silences {
             let end = |silence: &Silence| starts.at.get(silence.after + 1).copied();
             // Starts since the silence before: a lone trial, or a time in which it was shut.
             let trial = before.and_then(|before| lone(view, starts, before.after + 1, silence.after));
-            if let Some(over) = trial {
+            if let Some((_, false)) = trial {
+                // It went well, and shut the breaker.
+                before = None;
+                continue;
+            }
+            if let Some((over, true)) = trial {
                 if let Some(next) = end(silence)
                     && starts.chain[silence.after + 1] != starts.chain[silence.after]
                 {
                     read.opens.push((silence.last.max(over) - over, next - over));
                 }
                 read.open.push((over, silence.to));
-            } else if let Some(opening) = tally.opening(silence) {
+            } else if let Some(opening) = tally.opening(silence, starts.at.len() < view.rows.len()) {
                 // After it there must be a trial, and it must be alone.
                 if crowd(view, starts, silence.after + 1) {
                     read.crowded += 1;
                 } else {
-                    read.openings.push(opening);
+                    let drained = |(from, to): &(f64, f64)| *from < silence.from && silence.from < to + 0.1;
+                    if !full.iter().any(drained) {
+                        read.openings.push(opening);
+                    }
                     read.open.push((silence.from, silence.to));
                 }
             } else {
@@ -265,51 +334,78 @@ impl Read {
     }
 
     fn conclude(self, view: &View<'_>) -> Found {
-        let silent = |why: String| Found { claim: None, open: self.open.clone(), says: why };
-        if self.crowded > self.openings.len() {
-            return silent("no circuit breaker told: calls ceased, but came back all at once".into());
+        if self.crowded > self.open.len() {
+            let says = "no circuit breaker told: calls ceased, but came back all at once".into();
+            return Found { claim: None, open: self.open, says };
         }
-        let attempts = meet(self.openings.iter().map(|opening| opening.attempts));
-        let calls = meet(self.openings.iter().map(|opening| opening.calls));
-        let retried = full(view) > 1;
-        let (between, counted) = match (attempts, calls) {
-            (_, Some(calls)) if self.around => (calls, "calls with all their attempts"),
-            _ if self.around => return silent(self.untold("no threshold explains all of them")),
-            (Some(attempts), _) if !retried => (attempts, "calls"),
-            (Some(attempts), None) => (attempts, "attempts"),
-            (None, Some(calls)) if retried => (calls, "calls with all their attempts"),
-            (Some(attempts), Some(calls)) if attempts == calls => (attempts, "calls"),
-            (Some(_), Some(_)) => {
-                return silent(self.untold("failures of attempts and of whole calls explain it alike"));
-            }
-            _ => return silent(self.untold("no threshold explains all of them")),
-        };
-        if between.1 - between.0 >= TOO_MANY {
-            return silent(self.untold("several failures fall together"));
-        }
-        let failures = (between.0 + between.1) / 2;
         let open_for = self.open_for();
+        let (told, why) = match self.threshold(view) {
+            Ok(told) => (Some(told), ""),
+            Err(why) => (None, why),
+        };
+        let failures = told.map(|(between, _)| (between.0 + between.1) / 2);
+        let counts = told.and_then(|(_, counts)| counts);
+        let times = self.open.len();
         let says = format!(
-            "opens a circuit breaker after {failures} failed {counted} in a row: {} time{}, calls ceased while callers came{}",
-            self.openings.len(),
-            if self.openings.len() == 1 { "" } else { "s" },
+            "has a circuit breaker: calls ceased {times} time{} while callers came; {}; {}",
+            if times == 1 { "" } else { "s" },
+            match (failures, counts) {
+                (Some(n), Some(Counted::Attempts)) => format!("it opens after {n} failed attempts in a row"),
+                (Some(n), Some(Counted::Calls)) =>
+                    format!("it opens after {n} failed calls in a row, each with all its attempts"),
+                (Some(n), None) => format!("it opens after {n} failed calls in a row"),
+                (None, _) => format!("after how many failures is not told: {why}"),
+            },
             match open_for {
-                Some(time) =>
-                    format!("; open for {}: {} trials alone, each failed", millis(time), self.opens.len()),
-                None => "; for how long was not seen".into(),
+                Some(time) => format!(
+                    "it stays open for {}: the pause after each of {} lone trials that failed",
+                    millis(time),
+                    self.opens.len()
+                ),
+                None => "for how long it stays open was not seen".into(),
             }
         );
-        let width = f64::from(between.1 - between.0);
-        let confidence = (1.0 - 0.2 * width) * (1.0 - 0.3 / self.openings.len() as f64);
-        Found { claim: Some(Claim { value: Breaker { failures, open_for }, confidence }), open: self.open, says }
+        let claim = (failures.is_some() || open_for.is_some()).then(|| {
+            let width = told.map_or(0.0, |(between, _)| f64::from(between.1 - between.0));
+            let seen = (self.openings.len() + self.opens.len()).max(1) as f64;
+            let confidence = (1.0 - 0.2 * width) * (1.0 - 0.3 / seen);
+            Claim { value: Breaker { failures, counts, open_for }, confidence }
+        });
+        Found { claim, open: self.open, says }
     }
 
-    fn untold(&self, why: &str) -> String {
-        let time = self.open_for().map_or(String::new(), |time| format!(", for {} each time", millis(time)));
-        format!(
-            "has a circuit breaker: calls ceased {} times while callers came{time}; after how many failures is not told: {why}",
-            self.open.len()
-        )
+    /// Between which numbers of failures it opens, and what is counted.
+    fn threshold(&self, view: &View<'_>) -> Result<(Between, Option<Counted>), &'static str> {
+        if self.openings.is_empty() {
+            return Err("its opening was not seen");
+        }
+        // Where calls also cease because all workers are stuck, only a refusal with nothing under way counts.
+        let strict = self.crowded > 0;
+        let of = |between: fn(&Opening) -> (u32, u32, Option<u32>)| {
+            meet(self.openings.iter().map(between).filter_map(|(from, to, idle)| match idle {
+                _ if !strict => Some((from, to)),
+                Some(idle) => Some((from, idle)),
+                None => None,
+            }))
+        };
+        let attempts = of(|opening| opening.attempts);
+        let calls = of(|opening| opening.calls).filter(|calls| calls.1 > 1);
+        let retried = view.telling && most_attempts(view) > 1;
+        let (between, counts) = match (attempts, calls) {
+            (_, Some(calls)) if self.around => (calls, Some(Counted::Calls)),
+            _ if self.around => return Err("no number explains every opening"),
+            (Some(attempts), _) if !retried => (attempts, None),
+            (Some(_), _) if view.merged => return Err("ids do not tell calls apart"),
+            (Some(attempts), None) => (attempts, Some(Counted::Attempts)),
+            (None, Some(calls)) if retried && !view.merged => (calls, Some(Counted::Calls)),
+            (Some(attempts), Some(calls)) if attempts == calls => (attempts, None),
+            (Some(_), Some(_)) => return Err("failures of attempts and of whole calls explain it alike"),
+            _ => return Err("no number explains every opening"),
+        };
+        if between.1 - between.0 >= TOO_MANY {
+            return Err("several failures fall together");
+        }
+        Ok((between, counts))
     }
 
     fn open_for(&self) -> Option<f64> {
@@ -319,22 +415,32 @@ impl Read {
             .filter(|(least, most)| most - least < 0.12 * most + 0.01)
             .map(|(_, most)| *most)
             .collect();
-        let (least, most) = (
-            known.iter().copied().reduce(f64::min)?,
-            known.iter().copied().reduce(f64::max)?,
-        );
+        let (least, most) =
+            (known.iter().copied().reduce(f64::min)?, known.iter().copied().reduce(f64::max)?);
         (most - least < 0.25 * most).then_some(least)
     }
 }
 
-/// What all have in common.
+/// What most have in common, and the others all but one failure.
 fn meet(all: impl Iterator<Item = Between>) -> Option<Between> {
-    let both = all.reduce(|a, b| (a.0.max(b.0), a.1.min(b.1)))?;
-    (both.0 <= both.1 && both.1 > 0).then_some(both)
+    let all: Vec<Between> = all.filter(|between| between.1 > 0).collect();
+    let fits = |n: u32, slack: u32| {
+        all.iter()
+            .filter(|(from, to)| (*from).min(to + 1) <= n + slack && n <= (*to).max(*from) + slack)
+            .count()
+    };
+    let exact = |n: u32| all.iter().filter(|(from, to)| *from <= n && n <= *to).count();
+    let candidates: std::collections::BTreeSet<u32> =
+        all.iter().flat_map(|(from, to)| [*from, *to]).filter(|n| *n > 0).collect();
+    let best = candidates.iter().map(|n| exact(*n)).max().filter(|best| *best > 0)?;
+    let kept: Vec<u32> = candidates.into_iter().filter(|n| exact(*n) == best).collect();
+    let (least, most) = (*kept.first()?, *kept.last()?);
+    let middle = (least + most) / 2;
+    (best * 10 >= all.len() * 6 && fits(middle, 1) == all.len()).then_some((least, most))
 }
 
-/// The end of what began from … to, if it was one call alone that failed.
-fn lone(view: &View<'_>, starts: &Starts, from: usize, to: usize) -> Option<f64> {
+/// The end of what began from … to, if it was one call alone, and whether that failed.
+fn lone(view: &View<'_>, starts: &Starts, from: usize, to: usize) -> Option<(f64, bool)> {
     let alone = from == to
         || view.telling
             && to < from + 20
@@ -343,7 +449,7 @@ fn lone(view: &View<'_>, starts: &Starts, from: usize, to: usize) -> Option<f64>
         Some(chain) if view.telling && starts.at.len() < view.rows.len() => view.last(chain)?,
         _ => view.row(starts.place[to]),
     };
-    (alone && last.failed).then(|| last.ended())
+    alone.then(|| (last.ended(), last.failed))
 }
 
 /// Whether several calls began together after a silence, before the first of them was over.
@@ -360,7 +466,7 @@ struct Tally {
 
 impl Tally {
     fn of(view: &View<'_>) -> Self {
-        let full = full(view);
+        let full = most_attempts(view);
         let mut attempts: Vec<(f64, bool)> = Vec::new();
         let mut calls: Vec<(f64, bool)> = Vec::new();
         for (place, passed) in view.rows.iter().enumerate() {
@@ -376,16 +482,21 @@ impl Tally {
         Self { attempts: in_a_row(attempts), calls: in_a_row(calls) }
     }
 
-    fn opening(&self, silence: &Silence) -> Option<Opening> {
+    fn opening(&self, silence: &Silence, around: bool) -> Option<Opening> {
         let count = |ends: &[(f64, u32)], at: f64| {
             let place = ends.partition_point(|(end, _)| *end <= at);
             place.checked_sub(1).map_or(0, |place| ends[place].1)
         };
         let between = |ends: &[(f64, u32)]| {
-            (count(ends, silence.from - OUT_OF_ORDER) + 1, count(ends, silence.first + 0.001))
+            (
+                count(ends, silence.from - OUT_OF_ORDER) + 1,
+                count(ends, silence.first + 0.001),
+                silence.idle.map(|idle| count(ends, idle + 0.001)),
+            )
         };
         let opening = Opening { attempts: between(&self.attempts), calls: between(&self.calls) };
-        (opening.attempts.1 >= 2).then_some(opening)
+        let failed = if around { opening.calls.1 } else { opening.attempts.1 };
+        (failed >= 2).then_some(opening)
     }
 }
 
@@ -398,4 +509,33 @@ fn in_a_row(mut ends: Vec<(f64, bool)>) -> Vec<(f64, u32)> {
             (end, row)
         })
         .collect()
+}
+
+#[cfg(test)]
+pub(super) fn debug(view: &View<'_>, full: &[(f64, f64)]) {
+    let demand = Demand::of(view);
+    let every = Starts::of(view, |_| true);
+    let silences = demand.silences(view, &every, true);
+    println!("needed {} silences {:#?}", demand.needed, silences.iter().take(5).collect::<Vec<_>>());
+    let read = Read::of(view, full, &every, &silences);
+    let firsts = Starts::of(view, |place| {
+        let chain = view.chain_of.get(place as usize).and_then(|chain| view.chains.get(*chain as usize));
+        chain.is_none_or(|chain| chain.attempts.first() == Some(&place))
+    });
+    let gaps = demand.silences(view, &firsts, false);
+    println!(
+        "firsts gaps {:?} through {:?}",
+        gaps.iter().take(5).collect::<Vec<_>>(),
+        gaps.iter().map(|gap| through(&every, gap)).collect::<Vec<_>>()
+    );
+    let read = Read::of(view, full, &firsts, &gaps);
+    println!(
+        "AROUND openings {:?} opens {:?} crowded {} open {:?}",
+        read.openings, read.opens, read.crowded, read.open
+    );
+    let read = Read::of(view, full, &every, &silences);
+    println!(
+        "openings {:?} opens {:?} crowded {} open {:?}",
+        read.openings, read.opens, read.crowded, read.open
+    );
 }

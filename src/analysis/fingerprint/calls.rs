@@ -58,6 +58,8 @@ pub(super) struct View<'a> {
     pub(super) linked: bool,
     /// Ids tell logical calls apart.
     pub(super) telling: bool,
+    /// What looks like one call may be several, each of another attempt of the caller's own caller.
+    pub(super) merged: bool,
     /// The caller gives its own calls up when its caller leaves: it does, it works on, or it did not show.
     pub(super) cancels: Option<bool>,
     pub(super) chains: Vec<Chain>,
@@ -89,6 +91,7 @@ impl<'a> View<'a> {
             parents,
             linked: false,
             telling: false,
+            merged: false,
             cancels: None,
             chains: Vec::new(),
             chain_of: vec![u32::MAX; rows.len()],
@@ -99,6 +102,7 @@ impl<'a> View<'a> {
             view.cancels = view.gives_up_with_its_caller(index);
             view.group(index);
             view.telling = view.tells();
+            view.merged = !view.linked && view.parents.iter().any(|parent| repeats(&traffic.edges[*parent]));
         }
         view
     }
@@ -186,8 +190,16 @@ impl<'a> View<'a> {
             if passed.identity == Identity::None {
                 continue;
             }
-            let (parent, sure) = self.parent_of(index, passed);
+            let candidates = self.parents_of(index, passed);
+            let (parent, sure) = (candidates.last().copied(), !self.linked || candidates.len() == 1);
             let key = (passed.identity, passed.target, parent);
+            if candidates.len() > 1 {
+                // It may as well go on what another parent began.
+                let others = candidates
+                    .iter()
+                    .filter_map(|other| open.get(&(passed.identity, passed.target, Some(*other))));
+                doubtful.extend(others);
+            }
             let known = open.get(&key).copied();
             let goes_on = known.is_some_and(|known| {
                 let last = self.last(&self.chains[known]);
@@ -217,23 +229,18 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The parent exchange in which this one began, and whether no other comes into question.
-    fn parent_of(&self, index: &Index, passed: &Passed) -> (Option<(usize, u32)>, bool) {
+    /// The parent exchanges in which this one may have begun.
+    fn parents_of(&self, index: &Index, passed: &Passed) -> Vec<(usize, u32)> {
         if !self.linked {
-            return (None, true);
+            return Vec::new();
         }
-        let mut found = None;
-        let mut others = 0;
-        for (edge, place) in self.with_id(index, passed.identity) {
-            let parent = &self.traffic.edges[edge].exchanges[place as usize];
+        let within = |(edge, place): &(usize, u32)| {
+            let parent = &self.traffic.edges[*edge].exchanges[*place as usize];
             let worked_on = parent.left() && self.cancels != Some(true);
             let until = if worked_on { f64::INFINITY } else { parent.ended() + TOGETHER };
-            if parent.began <= passed.began + 0.001 && passed.began <= until {
-                found = Some((edge, place));
-                others += 1;
-            }
-        }
-        (found, others == 1)
+            parent.began <= passed.began + 0.001 && passed.began <= until
+        };
+        self.with_id(index, passed.identity).filter(within).collect()
     }
 
     /// Whether ids tell calls apart: on the whole nothing is repeated that had succeeded, or was still under way.
@@ -300,6 +307,19 @@ impl<'a> View<'a> {
         let rate = (stop - start) as f64 / (to - from).max(0.5);
         1.0 - (-rate * (TOGETHER + OUT_OF_ORDER)).exp()
     }
+}
+
+/// Whether failed exchanges of an edge are tried again.
+fn repeats(edge: &EdgeTraffic) -> bool {
+    let mut last: HashMap<(Identity, u32), bool> = HashMap::new();
+    let (mut again, mut failed) = (0usize, 0usize);
+    for passed in &edge.exchanges {
+        if last.insert((passed.identity, passed.target), passed.failed) == Some(true) {
+            again += 1;
+        }
+        failed += usize::from(passed.failed);
+    }
+    again >= 3 && again * 50 > failed
 }
 
 /// The value at this share of sorted values.

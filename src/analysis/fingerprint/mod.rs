@@ -38,7 +38,7 @@ fn read(view: &View<'_>) -> Fingerprint {
     if view.edge.tcp {
         found.evidence.push(limit.says);
     } else {
-        let breaker = breaker::breaker(view);
+        let breaker = breaker::breaker(view, &limit.full);
         let mut hindered = breaker.open;
         hindered.extend(limit.full);
         let (timeout, says) = timeout::timeout(view);

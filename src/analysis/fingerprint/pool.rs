@@ -28,7 +28,9 @@ pub(super) struct Limit {
 pub(super) fn pool(view: &View<'_>) -> Limit {
     let silent = |why: String| Limit { claim: None, full: Vec::new(), says: why };
     if view.parents.is_empty() {
-        return silent("no pool told: nobody is seen to call the caller, so nobody can be seen to wait".into());
+        return silent(
+            "no pool told: nobody is seen to call the caller, so nobody can be seen to wait".into(),
+        );
     }
     let waiting = Waiting::of(view);
     let calls: Vec<Span> = view
@@ -43,7 +45,7 @@ pub(super) fn pool(view: &View<'_>) -> Limit {
         .collect();
     match plateau(view, calls, &waiting) {
         Ok(limit) => limit,
-        Err(why) => {
+        Err((why, full)) => {
             // A place may be kept from the first attempt to the last.
             let whole: Vec<Span> = view
                 .chains
@@ -55,9 +57,9 @@ pub(super) fn pool(view: &View<'_>) -> Limit {
                 })
                 .collect();
             if whole.len() * 10 < view.rows.len() * 9 && view.telling {
-                plateau(view, whole, &waiting).unwrap_or_else(|_| silent(why))
+                plateau(view, whole, &waiting).unwrap_or(Limit { claim: None, full, says: why })
             } else {
-                silent(why)
+                Limit { claim: None, full, says: why }
             }
         }
     }
@@ -128,18 +130,24 @@ fn stretches(steps: &[Step], level: u32) -> Vec<(f64, f64)> {
     found
 }
 
-fn plateau(view: &View<'_>, calls: Vec<Span>, waiting: &Waiting) -> Result<Limit, String> {
+fn plateau(view: &View<'_>, calls: Vec<Span>, waiting: &Waiting) -> Result<Limit, (String, Vec<(f64, f64)>)> {
     let steps = steps(&calls);
     let held = held(&steps);
     let most = held.iter().rposition(|time| *time >= HELD).unwrap_or(0);
     // The highest level that was held for long; above it there are glitches only.
     let Some(level) = held.iter().rposition(|time| *time >= 0.3 * FULL) else {
-        return Err(format!("no pool seen: at most {most} calls under way, and that only for moments"));
+        return Err((
+            format!("no pool seen: at most {most} calls under way, and that only for moments"),
+            Vec::new(),
+        ));
     };
     let above: f64 = held.iter().skip(level + 1).sum();
     let limit = level as u32;
     if limit == 0 || above > 0.03 * held[level] {
-        return Err(format!("no pool seen: at most {most} calls under way, and no level that was kept"));
+        return Err((
+            format!("no pool seen: at most {most} calls under way, and no level that was kept"),
+            Vec::new(),
+        ));
     }
     let full: Vec<(f64, f64)> =
         stretches(&steps, limit).into_iter().filter(|(from, to)| !view.stalled(*from, *to)).collect();
@@ -149,23 +157,21 @@ fn plateau(view: &View<'_>, calls: Vec<Span>, waiting: &Waiting) -> Result<Limit
         format!("no pool told: {limit} calls were under way for {time:.1} s, the most that were, but {why}")
     };
     if time < FULL {
-        return Err(told("that is too short"));
+        return Err((told("that is too short"), full));
     }
     let seen = refills(&steps, limit, &full);
     if seen.filled < FEWEST || seen.filled * 100 < seen.ends * 85 || seen.followers * 100 < seen.starts * 85 {
-        return Err(told(&format!(
-            "only {} of {} ends were followed at once by another call",
-            seen.filled, seen.ends
-        )));
+        let why = format!("only {} of {} ends were followed at once by another call", seen.filled, seen.ends);
+        return Err((told(&why), Vec::new()));
     }
     if waited < 0.6 * time {
-        return Err(told("nobody was seen to wait"));
+        return Err((told("nobody was seen to wait"), full));
     }
     let rate = seen.starts as f64 / time;
     let chance = 1.0 - (-rate * (AT_ONCE + OUT_OF_ORDER)).exp();
     let (ends, filled) = (seen.ends as f64, seen.filled as f64);
     if filled < ends * chance + 3.0 * (ends * chance * (1.0 - chance)).sqrt() {
-        return Err(told("calls start so often that this may be chance"));
+        return Err((told("calls start so often that this may be chance"), full));
     }
     let says = format!(
         "has at most {limit} calls under way: {:.1} s at {limit}, {} of {} ends followed within {:.0} ms by another call, \

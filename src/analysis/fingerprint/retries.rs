@@ -5,10 +5,15 @@
 
 use super::Claim;
 use super::calls::{Chain, View, quantile, sorted};
+use crate::telemetry::Ending;
 use std::collections::BTreeMap;
 
 /// Fewer given up calls say nothing.
 const FEWEST: usize = 5;
+/// A caller that answers its own caller so soon after a failed attempt has no other in mind.
+const AT_ONCE: f64 = 0.04;
+/// A pause may be as long as this where nobody was seen to pause.
+const UNKNOWN: f64 = 1.2;
 
 /// The pauses between attempts that were seen: for each place of a pause its median, and the longest but for a few.
 pub(super) struct Pauses(Vec<(f64, f64)>);
@@ -60,6 +65,9 @@ pub(super) fn retries(view: &View<'_>, hindered: &[(f64, f64)]) -> (Option<Claim
     if !view.telling {
         return (None, "retries cannot be told: requests look alike".into());
     }
+    if view.merged {
+        return (None, "retries cannot be told: the caller's own caller tries again too, and ids do not tell the two apart".into());
+    }
     let pauses = Pauses::of(view);
     let mut given_up: BTreeMap<usize, usize> = BTreeMap::new();
     let mut longest: BTreeMap<usize, usize> = BTreeMap::new();
@@ -83,7 +91,8 @@ pub(super) fn retries(view: &View<'_>, hindered: &[(f64, f64)]) -> (Option<Claim
     if failed == 0 {
         return (None, "no retries seen: no call failed".into());
     }
-    let silent = |why: &str| (None, format!("retries not told: {why} ({counted} of {failed} failed calls count)"));
+    let silent =
+        |why: &str| (None, format!("retries not told: {why} ({counted} of {failed} failed calls count)"));
     let Some((attempts, support)) = given_up
         .iter()
         .rev()
@@ -119,15 +128,25 @@ pub(super) fn retries(view: &View<'_>, hindered: &[(f64, f64)]) -> (Option<Claim
 /// Whether the caller stopped of its own accord.
 fn is_given_up(view: &View<'_>, chain: &Chain, pauses: &Pauses, hindered: &[(f64, f64)]) -> bool {
     let (Some(first), Some(last)) = (view.first(chain), view.last(chain)) else { return false };
-    if !chain.attempts.iter().all(|place| view.whole(view.row(*place)) && !view.cut_from_above_surely(*place)) {
+    if !chain.attempts.iter().all(|place| view.whole(view.row(*place)) && !view.cut_from_above_surely(*place))
+    {
         return false;
     }
-    let pause = pauses.longest(chain.attempts.len());
-    let until = last.ended() + pause.unwrap_or(0.0) * 1.2 + 0.05;
     let free = |until: f64| {
         until < view.traffic.end - 0.5
             && !view.stalled(first.began, until)
             && !hindered.iter().any(|(from, to)| *from < until && last.ended() < *to + 0.02)
+    };
+    // Whoever answers at once does not even pause.
+    if let Some(parent) = view.parent(chain)
+        && parent.ending == Ending::Complete
+        && (-0.003..AT_ONCE).contains(&(parent.ended() - last.ended()))
+    {
+        return free(last.ended() + 0.001);
+    }
+    let until = match pauses.longest(chain.attempts.len()) {
+        Some(pause) => last.ended() + pause * 1.2 + 0.05,
+        None => last.ended() + UNKNOWN,
     };
     free(until) && !view.may_be_deserted(chain, last.ended(), until)
 }

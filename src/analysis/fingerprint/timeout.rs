@@ -17,7 +17,8 @@ pub(super) fn timeout(view: &View<'_>) -> (Option<Claim<f64>>, String) {
     if left.is_empty() {
         return (None, "no timeout seen: the caller never left before an answer".into());
     }
-    let (cut, own): (Vec<u32>, Vec<u32>) = left.iter().copied().partition(|place| view.cut_from_above(*place));
+    let (cut, own): (Vec<u32>, Vec<u32>) =
+        left.iter().copied().partition(|place| view.cut_from_above(*place));
     let took = |of: &[u32]| sorted(of.iter().map(|place| view.row(*place).took).collect());
     let ages = took(&own);
     let silent = |why: String| (None, format!("no timeout told: {why}"));

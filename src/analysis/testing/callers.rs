@@ -39,6 +39,9 @@ impl Sim {
             }
             Fuse::Open(_) | Fuse::Trying => {
                 self.truth.edges[edge].refused += 1;
+                if std::mem::take(&mut self.edges[edge].tripped) && self.edges[edge].failed <= 3 {
+                    self.truth.edges[edge].distinct += 1;
+                }
                 self.calls[id].disturbed = true;
                 if let Fuse::Open(until) = self.edges[edge].fuse
                     && until - self.now < 0.1 * switch.open_for
@@ -120,6 +123,9 @@ impl Sim {
             work: None,
             row: None,
         });
+        if !self.edges[edge].tripped {
+            self.edges[edge].failed = 0;
+        }
         let phase = self.phase(self.now);
         self.truth.edges[edge].attempts[phase] += 1;
         self.calls[id].tries += 1;
@@ -171,6 +177,7 @@ impl Sim {
     fn missed(&mut self, id: usize) {
         let call = self.attempts[id].call;
         let edge = self.calls[call].edge;
+        self.edges[edge].failed += 1;
         let policy = &self.system.edges[edge].policy;
         let (switch, times, whole) =
             (policy.breaker, policy.retries.times, policy.pool.is_some_and(|pool| pool.whole));
@@ -204,6 +211,7 @@ impl Sim {
         if let Fuse::Closed(failures) = self.edges[edge].fuse {
             if failures + 1 >= switch.failures {
                 self.truth.edges[edge].tripped += 1;
+                self.edges[edge].tripped = true;
                 self.open(edge, switch.open_for);
             } else {
                 self.edges[edge].fuse = Fuse::Closed(failures + 1);

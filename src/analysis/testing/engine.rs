@@ -137,6 +137,9 @@ pub(super) struct EdgeState {
     pub(super) waiting: VecDeque<usize>,
     pub(super) full_since: Option<f64>,
     pub(super) demanded: bool,
+    /// Failures since the last start, or since it opened from closed until the first refusal.
+    pub(super) failed: u32,
+    pub(super) tripped: bool,
     pub(super) rows: Vec<Passed>,
 }
 
@@ -186,6 +189,8 @@ impl Sim {
                 waiting: VecDeque::new(),
                 full_since: None,
                 demanded: false,
+                failed: 0,
+                tripped: false,
                 rows: Vec::new(),
             })
             .collect();

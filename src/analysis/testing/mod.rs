@@ -57,6 +57,7 @@ pub(crate) fn simulate(system: &System) -> Simulated {
             from: edge.from.map_or_else(|| "client".to_owned(), |from| system.services[from].name.clone()),
             to: system.services[edge.to].name.clone(),
             tcp: edge.tcp,
+            cut: Vec::new(),
             gauges: gauges(&exchanges, end),
             exchanges,
             cut: Vec::new(),

@@ -22,6 +22,8 @@ pub(crate) struct EdgeTruth {
     pub(crate) opened: u32,
     /// How often it opened from closed.
     pub(crate) tripped: u32,
+    /// How often it did with at most three failures between the last start and the first refusal.
+    pub(crate) distinct: u32,
     /// How often a lone trial failed, and the next one came at once when its time was over.
     pub(crate) reopened: u32,
     /// Calls that it refused.
