@@ -2,7 +2,8 @@
 //! `NAME.txt`, `NAME.report.json`, `NAME.md` and `NAME.xml`. `BLESS=1` writes them anew.
 
 use brownout::analysis::{
-    Amplified, Breaker, Control, Findings, Fingerprint, Honesty, Onset, Recovered, Recovery, Signal, Surge,
+    Amplified, Breaker, Control, Counted, Findings, Fingerprint, Honesty, Onset, Recovered, Recovery, Signal,
+    Surge,
 };
 use brownout::model::{self, Experiment, Overrides};
 use brownout::report::{Exit, Fold, Report, Terms, again, build, json, junit, markdown, recipe, text};
@@ -130,7 +131,7 @@ fn spread() -> Report {
                 timeout: Some(0.5),
                 retries: Some(2),
                 backoff: Some(vec![0.1, 0.2]),
-                breaker: Some(Breaker { failures: 5, open_for: Some(10.0) }),
+                breaker: Some(Breaker { failures: Some(5), counts: Some(Counted::Attempts), open_for: Some(10.0) }),
                 pool: Some(50),
                 fallback: Some(0.4),
                 evidence: vec!["412 attempts were given up after 500 ms".into()],

@@ -13,8 +13,10 @@ const LASTS: f64 = 1.0;
 const SURE: f64 = 9.0;
 /// And than so many times what the baseline itself showed.
 const BEYOND: f64 = 2.0;
-/// At least so many bad marks.
+/// At least so many bad marks, and so many if less than half of them are looked for: a few by themselves are soon bad by chance.
 const LEAST_BAD: usize = 4;
+const LEAST_BAD_OF_FEW: usize = 8;
+const SURER_OF_FEW: f64 = 3.0;
 /// So many marks before it was certain are searched for the begin.
 const LOOKED: usize = 4_000;
 /// A share that is above this on the baseline says nothing.
@@ -27,6 +29,7 @@ pub(super) struct Watch {
     ill: f64,
     sure: f64,
     lasts: f64,
+    least: usize,
 }
 
 impl Watch {
@@ -36,9 +39,11 @@ impl Watch {
         if well > HOPELESS {
             return None;
         }
+        let few = if ill < 0.5 { SURER_OF_FEW } else { 0.0 };
+        let sure = SURE + few + (after.max(1) as f64).ln() / 2.0;
+        let least = if ill < 0.5 { LEAST_BAD_OF_FEW } else { LEAST_BAD };
         let ill = ill.max(3.0 * well).min(0.95);
-        let sure = SURE + (after.max(1) as f64).ln() / 2.0;
-        let mut watch = Self { well, ill, sure, lasts: LASTS };
+        let mut watch = Self { well, ill, sure, lasts: LASTS, least };
         let (height, longest) = watch.worst(calm);
         watch.sure = watch.sure.max(1.5 * height.min(3.0 * watch.sure));
         watch.lasts = watch.lasts.max(BEYOND * longest);
@@ -91,7 +96,7 @@ impl Watch {
                 reach = reach.max(mark.until);
                 latest = mark.at;
             }
-            if sum < self.sure || bads < LEAST_BAD {
+            if sum < self.sure || bads < self.least {
                 certain = None;
                 continue;
             }

@@ -53,8 +53,11 @@ pub fn analyse(traffic: &Traffic) -> Findings {
     let graph = Graph::of(traffic);
     let unjudged = edges.iter().map(|seen| seen.band.is_err()).collect();
     let mut signs = Signs { traffic, graph: &graph, unjudged, of: signs };
-    let mut findings =
-        Findings { amplification: amplification::of_all(traffic, &attempts), ..Findings::default() };
+    let mut findings = Findings {
+        amplification: amplification::of_all(traffic, &attempts),
+        fingerprints: fingerprint::fingerprints(traffic),
+        ..Findings::default()
+    };
     for edge in signs.unexplained() {
         if let (Some(sign), Some(of)) =
             (signs.of.get_mut(edge).and_then(Option::take), traffic.edges.get(edge))

@@ -56,8 +56,7 @@ impl Signs<'_> {
                 let hidden = self.hidden(edge, sign.at + TIE).filter(|_| role == Role::Source && !struck);
                 let mut evidence = sign.evidence.clone();
                 if let Some(hidden) = hidden.and_then(name) {
-                    evidence =
-                        format!("{evidence}; whether `{hidden}` below it was ill before cannot be judged");
+                    evidence = format!("{evidence}; whether `{hidden}` was ill before cannot be judged");
                 }
                 Some(Onset {
                     edge: name(edge)?,
@@ -77,15 +76,17 @@ impl Signs<'_> {
             .collect()
     }
 
-    /// Whether something below an edge was called and cannot be judged: it may be what is ill.
+    /// Something below an edge that was called and cannot be judged: it may be what is ill.
     fn hidden(&self, edge: usize, until: f64) -> Option<usize> {
         let from = super::signs::looked(self.traffic)?.from;
         let called = |other: &usize| {
             let edge = self.traffic.edges.get(*other);
             edge.is_some_and(|edge| edge.exchanges.iter().any(|it| it.ended() >= from && it.began <= until))
         };
-        let below = self.graph.below(edge).concat();
-        below.into_iter().filter(|other| self.unjudged.get(*other).is_some_and(|it| *it)).find(called)
+        // After heal anything may be the wake of what is not seen.
+        let healed = self.traffic.phase(Phase::Fault).is_some_and(|fault| until >= fault.to);
+        let near = if healed { (0..self.of.len()).collect() } else { self.graph.below(edge).concat() };
+        near.into_iter().filter(|other| self.unjudged.get(*other).is_some_and(|it| *it)).find(called)
     }
 
     /// Edges of which only the rate changed, and nothing that was seen explains it: the load itself may have.

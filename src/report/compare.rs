@@ -131,7 +131,7 @@ pub struct Figure {
 pub struct CameBack {
     /// The edge.
     pub edge: String,
-    /// In the first run, in words; `null`: it was never ill.
+    /// In the first run, in words; `null`: it was not ill.
     pub before: Option<String>,
     /// In the second.
     pub after: Option<String>,
@@ -278,7 +278,8 @@ fn figures(before: &Report, after: &Report) -> Vec<Figures> {
 
 /// The figures of an edge that tell how it did.
 fn pairs(a: Option<&EdgePhase>, b: Option<&EdgePhase>) -> Vec<Figure> {
-    let get: [(&'static str, Unit, fn(&EdgePhase) -> Option<f64>); 7] = [
+    type Get = fn(&EdgePhase) -> Option<f64>;
+    let get: [(&'static str, Unit, Get); 7] = [
         ("success_rate", Unit::Ratio, |phase| phase.success_rate),
         ("rate", Unit::PerSecond, |phase| phase.rate),
         ("p50", Unit::Seconds, |phase| phase.p50),
@@ -296,8 +297,9 @@ fn recovery(before: &Report, after: &Report) -> Vec<CameBack> {
     let of = |report: &Report, edge: &str| {
         let mut all = report.findings.recovery.iter();
         let one = all.find(|one| one.edge == edge)?;
+        let ill = report.findings.cascade.iter().any(|onset| onset.edge == edge);
         match one.state {
-            Recovered::Unmeasured => None,
+            Recovered::Unmeasured => ill.then(|| "not measured".into()),
             _ => Some(told::came_back(one).unwrap_or_else(|| "well at once".into())),
         }
     };

@@ -80,7 +80,7 @@ fn what_was_fixed_broken_or_stayed() {
     assert_eq!(fixed.recovery.len(), 1);
     let text = fixed.text(false);
     for part in
-        ["fixed", "50% → 100%", "front (source) +500ms", "no edge fell ill", "did not come back → never ill"]
+        ["fixed", "50% → 100%", "front (source) +500ms", "no edge fell ill", "did not come back → not ill"]
     {
         assert!(text.contains(part), "{part} in\n{text}");
     }

@@ -18,7 +18,7 @@ pub(super) fn spread(
         edges.iter().filter_map(|edge| Some(experiment.edges.get(*edge)?.name.to_string())).collect()
     };
     let (wanted, expected) = match &check.what {
-        Spread::Nowhere => (Vec::new(), "no edge falls ill".to_owned()),
+        Spread::Nowhere => (Vec::new(), "none".to_owned()),
         Spread::Source(edges) => (names(edges), names(edges).join(" and ")),
         Spread::Order(edges) => (names(edges), names(edges).join(", then ")),
     };
@@ -70,7 +70,7 @@ fn nowhere(findings: &Findings) -> Judged {
     match unjudged(findings, |_| true) {
         Some(why) => Judged::Open(why),
         None if findings.unmoved.is_empty() => Judged::Open("no traffic".into()),
-        None => Judged::Seen(true, "no edge fell ill".into()),
+        None => Judged::Seen(true, "none".into()),
     }
 }
 
@@ -115,7 +115,7 @@ fn order(findings: &Findings, wanted: &[String]) -> Judged {
 /// Edges in the order in which they fell ill.
 fn told(onsets: &[&Onset]) -> String {
     match onsets {
-        [] => "no edge".into(),
+        [] => "none".into(),
         some => some.iter().map(|onset| onset.edge.as_str()).collect::<Vec<_>>().join(", then "),
     }
 }

@@ -240,7 +240,8 @@ pub(super) fn prose(text: &str) -> String {
 fn escaped(text: &str, ticks: bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut within = false;
-    for c in text.chars() {
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
         match c {
             '`' if !ticks => {
                 within = !within;
@@ -249,7 +250,10 @@ fn escaped(text: &str, ticks: bool) -> String {
             '\n' | '\r' => out.push(' '),
             '|' => out.push_str("\\|"),
             _ if within => out.push(c),
-            '<' => out.push_str("&lt;"),
+            // Before anything else it begins no tag.
+            '<' if chars.peek().is_some_and(|next| next.is_alphabetic() || "/!?".contains(*next)) => {
+                out.push_str("&lt;");
+            }
             '&' => out.push_str("&amp;"),
             '`' | '*' | '[' | ']' | '\\' | '#' | '~' | '@' => {
                 out.push('\\');
@@ -274,6 +278,7 @@ mod tests {
         for (text, told) in [
             ("a|b", "a\\|b"),
             ("<img src=x>", "&lt;img src=x>"),
+            ("<= 5", "<= 5"),
             ("*bold* `x`", "\\*bold\\* \\`x\\`"),
             ("@everyone #1", "\\@everyone \\#1"),
             ("two\nlines", "two lines"),

@@ -254,7 +254,7 @@ impl Page {
         }
         if let Some(vs) = check.vs {
             let show = |value| number(vs.unit, value);
-            remark.push(format!("{}, before {}", show(vs.value), show(vs.baseline)));
+            remark.push(format!("{} → {}", show(vs.baseline), show(vs.value)));
         } else if let Some(value) = before.and_then(|before| before.observed) {
             remark.push(format!("baseline {}", check.shown(value)));
         }
@@ -334,6 +334,18 @@ impl Page {
         for warning in report.warnings.iter().chain(&report.findings.cautions) {
             let first = format!("  {}   ", self.paint(UNSURE, "warning"));
             self.wrapped(&first, 12, warning);
+        }
+        let honesty = &report.findings.honesty;
+        if let (Some(half), Some(most)) =
+            (honesty.overhead_p50, honesty.overhead_p99.filter(|most| *most > 0.0))
+        {
+            let text = format!(
+                "Brownout itself took {} of an exchange (p50), {} (p99)",
+                seconds(half),
+                seconds(most)
+            );
+            self.line("");
+            self.aside(2, &text);
         }
         // One line even if it is long, so that it can be copied.
         self.line("");

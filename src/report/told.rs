@@ -1,8 +1,11 @@
 //! Findings in words: what the summary, the Markdown and the comparison say of onsets, recoveries and callers. Pure.
 
 use super::figures::{number, seconds, share};
-use crate::analysis::{Fingerprint, Onset, Recovered, Recovery, Signal};
+use crate::analysis::{Counted, Fingerprint, Onset, Recovered, Recovery, Signal};
 use crate::units::Unit;
+
+/// A latency below so many times that of the baseline shows nothing by itself.
+const SLOWER: f64 = 1.2;
 
 /// A value of a signal, short.
 #[must_use]
@@ -30,6 +33,14 @@ pub fn signal(signal: Signal) -> &'static str {
 /// By what an edge showed that it was ill: `latency 1.5s (baseline 8ms)`.
 #[must_use]
 pub fn symptom(onset: &Onset) -> String {
+    // What is still under way has no duration yet, and what ended is as fast as ever.
+    if onset.signal == Signal::Latency
+        && onset.observed < SLOWER * onset.baseline
+        && !onset.evidence.is_empty()
+    {
+        let first = onset.evidence.split(';').next().unwrap_or_default();
+        return format!("{}: {first}", signal(onset.signal));
+    }
     format!(
         "{} {} (baseline {})",
         signal(onset.signal),
@@ -92,14 +103,90 @@ pub fn made_of(print: &Fingerprint) -> Vec<String> {
     }
     if let Some(breaker) = print.breaker {
         let open = breaker.open_for.map_or_else(String::new, |open| format!(" for {}", seconds(open)));
-        let failures = if breaker.failures == 1 { "failure" } else { "failures" };
-        claims.push(format!("stops calling{open} after {} {failures}", breaker.failures));
+        let what = match breaker.counts {
+            Some(Counted::Attempts) => "failed attempt",
+            Some(Counted::Calls) => "failed call",
+            None => "failure",
+        };
+        let after = match breaker.failures {
+            Some(1) => format!("after 1 {what}"),
+            Some(failures) => format!("after {failures} {what}s"),
+            None => "when it fails".into(),
+        };
+        claims.push(format!("stops calling{open} {after}"));
     }
     if let Some(pool) = print.pool {
         claims.push(format!("at most {pool} calls at once"));
     }
-    if let Some(fallback) = print.fallback {
-        claims.push(format!("answers {} well all the same when this fails", share(fallback)));
+    match print.fallback {
+        Some(fallback) if fallback > 0.0 => {
+            claims.push(format!("answers {} well all the same when this fails", share(fallback)));
+        }
+        Some(_) => claims.push("has no fallback".into()),
+        None => {}
     }
     claims
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::{Breaker, Surge};
+
+    #[test]
+    fn what_showed_is_told_and_nothing_else() {
+        let none = Fingerprint::default();
+        assert!(made_of(&none).is_empty());
+        let print = Fingerprint {
+            timeout: Some(0.5),
+            retries: Some(1),
+            backoff: Some(vec![0.1]),
+            breaker: Some(Breaker { failures: None, counts: None, open_for: Some(5.0) }),
+            pool: Some(50),
+            fallback: Some(0.0),
+            ..none
+        };
+        let claims = [
+            "gives up after 500ms",
+            "tries again once, pausing 100ms",
+            "stops calling for 5s when it fails",
+            "at most 50 calls at once",
+            "has no fallback",
+        ];
+        assert_eq!(made_of(&print), claims);
+    }
+
+    #[test]
+    fn only_who_was_ill_comes_back() {
+        let recovery =
+            |state, within, surge| Recovery { edge: "e".into(), state, within, surge, sustained_by: None };
+        let surge = Some(Surge { height: 2.0, width: 3.0 });
+        for (one, told) in [
+            (recovery(Recovered::Unmeasured, None, None), None),
+            (recovery(Recovered::Recovered, Some(0.0), None), None),
+            (recovery(Recovered::Recovered, Some(0.0), surge), Some("back at once; a surge of 2x for 3s")),
+            (recovery(Recovered::Recovered, Some(2.0), None), Some("back after 2s")),
+            (recovery(Recovered::Not, None, None), Some("did not come back")),
+        ] {
+            assert_eq!(came_back(&one).as_deref(), told);
+        }
+    }
+
+    #[test]
+    fn a_symptom_is_what_can_be_seen() {
+        let onset = |observed| Onset {
+            edge: "e".into(),
+            at: 0.1,
+            signal: Signal::Latency,
+            baseline: 0.01,
+            observed,
+            source: false,
+            after: Some("f".into()),
+            faults: vec![],
+            evidence: "11 of 32 were under way for longer than 140 ms; half took 10 ms before".into(),
+        };
+        assert_eq!(symptom(&onset(1.5)), "latency 1.5s (baseline 10ms)");
+        assert_eq!(symptom(&onset(0.009)), "latency: 11 of 32 were under way for longer than 140 ms");
+        assert_eq!(cause(&onset(1.5)), "follows f");
+    }
 }

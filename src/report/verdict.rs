@@ -336,7 +336,7 @@ fn describe(check: &CheckResult) -> String {
     let limit = check.expected();
     let compared = check.vs.map_or_else(String::new, |vs| {
         let show = |value| super::figures::number(vs.unit, value);
-        format!(" of the baseline ({}, before {})", show(vs.value), show(vs.baseline))
+        format!(" the baseline ({}, before {})", show(vs.value), show(vs.baseline))
     });
     format!("`{name}`: {} was {seen}{compared} in the {phase}, expected {limit}", check.subject())
 }

@@ -1,6 +1,6 @@
 //! A comparison for people: as text, and as Markdown. What did not change is said in few words.
 
-use super::{Change, Compared, Figure, Figures, Ill, Side};
+use super::{Change, Compared, Expected, Figure, Figures, Ill, Side};
 use crate::report::figures::{fit, number, seconds, wrap};
 use crate::report::{Verdict, json, markdown};
 use anstyle::{AnsiColor, Style};
@@ -52,7 +52,7 @@ impl Compared {
         }
         for one in changed {
             let (word, style) = change(one.change);
-            let what = format!("{}: {} {} in the {}", one.name, one.on, one.key, one.phase);
+            let what = format!("{}: {} in the {}", one.name, on(one), phase(one.phase));
             line(format!("    {} {what}", paint(style, &fit(word, 11))));
             let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "not there".into());
             let values = format!("{} → {}, expected {}", or(&one.before), or(&one.after), one.limit);
@@ -98,7 +98,7 @@ impl Compared {
             line(format!("\n  {}", paint(BOLD, "after heal")));
         }
         for one in &self.recovery {
-            let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "never ill".into());
+            let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "not ill".into());
             let text = format!("{}: {} → {}", one.edge, or(&one.before), or(&one.after));
             for (n, part) in wrap(&text, WIDTH - 6).into_iter().enumerate() {
                 line(format!("    {}{part}", if n == 0 { "" } else { "  " }));
@@ -126,7 +126,7 @@ impl Compared {
                 vec![
                     change(one.change).0.into(),
                     cell(&one.name),
-                    cell(&format!("{} {}", one.on, one.key)),
+                    cell(&on(one)),
                     one.phase.into(),
                     or(&one.before),
                     or(&one.after),
@@ -171,7 +171,7 @@ impl Compared {
             let _ = write!(out, "\n**What moved**\n\n{}", markdown::table(&heads, rows.into_iter()));
         }
         for (n, one) in self.recovery.iter().enumerate() {
-            let or = |text: &Option<String>| cell(text.as_deref().unwrap_or("never ill"));
+            let or = |text: &Option<String>| cell(text.as_deref().unwrap_or("not ill"));
             let head = if n == 0 { "\n**After heal**\n\n" } else { "" };
             let _ = writeln!(out, "{head}- {}: {} → {}", cell(&one.edge), or(&one.before), or(&one.after));
         }
@@ -199,6 +199,15 @@ fn change(change: Change) -> (&'static str, Style) {
         Change::StillUnmet => ("still unmet", BAD),
         Change::StillMet => ("still met", DIM),
     }
+}
+
+/// The key, and what it is on.
+fn on(one: &Expected) -> String {
+    format!("{} {}", one.on, one.key).trim().to_owned()
+}
+
+fn phase(name: &str) -> &str {
+    if name == "fault" { "fault phase" } else { name }
 }
 
 fn cascade(ill: &[Ill]) -> String {
