@@ -176,7 +176,9 @@ impl Signs<'_> {
         let own_first = sign.signal == super::Signal::Connections && !callers(PILE_TIE);
         let besides = earliest(self.signed(&self.graph.beside(edge)).filter(before));
         let found = if own_first {
-            besides
+            // More come over its caller's own edges, or something was ill well before.
+            let more = self.signed(&above).filter(|(_, above)| !above.ill() && above.at <= sign.at + TIE);
+            besides.or_else(|| earliest(more)).or_else(|| self.first_of_all(edge, sign.at - 2.0 * TIE))
         } else {
             besides
                 .or_else(|| earliest(self.signed(&above).filter(before)))

@@ -43,7 +43,8 @@ pub fn recovers_within(traffic: &Traffic, edge: usize) -> Within {
     }
     let stalls = Stalls::of(traffic);
     let sample = |passed: &&Passed| {
-        !stalls.touch(passed.began, passed.ended()) && !(passed.failed && passed.ended() >= end - CUT)
+        let cut_off = passed.failed && passed.ended() >= end - CUT;
+        !cut_off && !stalls.touch(passed.began, passed.ended())
     };
     let before: Vec<&Passed> =
         edge.exchanges.iter().filter(|it| baseline.holds(it.began)).filter(sample).collect();
