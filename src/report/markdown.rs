@@ -207,7 +207,7 @@ fn faults(report: &Report, out: &mut String) {
     if !rows.is_empty() {
         folded("Faults", &table(&["fault", "does", "on", "matched", "hit"], rows.into_iter()), out);
     }
-    for note in report.warnings.iter().chain(&report.findings.cautions).take(ROWS) {
+    for note in report.notes().take(ROWS) {
         let _ = writeln!(out, "\n> {}", prose(note));
     }
 }

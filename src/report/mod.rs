@@ -112,6 +112,14 @@ pub struct Report {
     pub interrupted: bool,
 }
 
+impl Report {
+    /// What a reader should know beside; of the analysis only if there was something to analyse.
+    pub fn notes(&self) -> impl Iterator<Item = &String> {
+        let faulted = self.phases.iter().any(|phase| phase.name == "fault");
+        self.warnings.iter().chain(self.findings.cautions.iter().filter(move |_| faulted))
+    }
+}
+
 /// How the user's command ended; with several, the first that failed, else the last.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CommandResult {

@@ -328,10 +328,10 @@ impl Page {
             self.line("");
             self.wrapped("  command   ", 12, &format!("{end}: {}", words.join(" ")));
         }
-        if !report.warnings.is_empty() || !report.findings.cautions.is_empty() {
+        if report.notes().next().is_some() {
             self.line("");
         }
-        for warning in report.warnings.iter().chain(&report.findings.cautions) {
+        for warning in report.notes() {
             let first = format!("  {}   ", self.paint(UNSURE, "warning"));
             self.wrapped(&first, 12, warning);
         }

@@ -60,7 +60,6 @@ pub(crate) fn simulate(system: &System) -> Simulated {
             cut: Vec::new(),
             gauges: gauges(&exchanges, end),
             exchanges,
-            cut: Vec::new(),
         });
     }
     let faults = system
