@@ -1,8 +1,8 @@
 //! Which exchanges of an edge are attempts of one logical request.
 //!
 //! A repetition of identity and target within [`RETRY_WITHIN`] is an attempt of the same request. A trace id goes through all
-//! hops, and a service may be called twice under one: it is split by the exchange of the service's own caller in which the
-//! attempt began. For trace ids and fingerprints a repetition counts only after the attempt before it failed or was abandoned.
+//! hops, a request id often does, and a service may be called twice under one: it is split by the exchange of the service's own
+//! caller in which the attempt began. For trace ids and fingerprints a repetition counts only after the attempt before it failed or was abandoned.
 //! An exchange without identity is of no logical request. Knows nothing of phases.
 
 use super::{Passed, Traffic};
@@ -49,8 +49,7 @@ impl Attempts {
     pub(super) fn of(traffic: &Traffic, edge: usize) -> Self {
         let Some(of_edge) = traffic.edges.get(edge) else { return Self::default() };
         let exchanges = &of_edge.exchanges;
-        let traced = exchanges.iter().any(|passed| matches!(passed.identity, Identity::Trace(_)));
-        let parents = if traced { Parents::of(traffic, &of_edge.from) } else { Parents::default() };
+        let parents = Parents::of(traffic, &of_edge.from);
         let mut open: HashMap<(Identity, u32, Option<usize>), usize> =
             HashMap::with_capacity(exchanges.len());
         let mut all = Self { of: Vec::with_capacity(exchanges.len()), logical: Vec::new() };
@@ -59,10 +58,7 @@ impl Attempts {
                 all.of.push(None);
                 continue;
             }
-            let parent = match passed.identity {
-                Identity::Trace(id) => parents.of_start(id, passed.began),
-                _ => None,
-            };
+            let parent = shared(passed.identity).and_then(|id| parents.of_start(id, passed.began));
             let fresh = all.logical.len();
             let logical = match open.entry((passed.identity, passed.target, parent)) {
                 Entry::Occupied(mut known) => {
@@ -101,40 +97,66 @@ fn repeats(before: &Passed, next: &Passed) -> bool {
             || ((before.failed || before.left()) && next.began >= before.ended()))
 }
 
-/// The exchanges into a service by trace id, to find the one in which a call of the service began.
+/// An id that may stand on the edges above as well: what tells kinds apart, and the id.
+type Shared = (bool, u64);
+
+/// What of an identity is handed on from hop to hop.
+fn shared(identity: Identity) -> Option<Shared> {
+    match identity {
+        Identity::Trace(id) => Some((true, id)),
+        Identity::Given(id) => Some((false, id)),
+        Identity::Fingerprint(_) | Identity::None => None,
+    }
+}
+
+/// The exchanges into a service by the id they share, to find the one in which a call of the service began.
 #[derive(Debug, Default)]
 struct Parents {
-    /// Trace id, begin, end for its caller, end of the work, and a number of its own: in this order.
-    spans: Vec<(u64, f64, f64, f64, usize)>,
+    /// By id and begin.
+    spans: Vec<Parent>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Parent {
+    id: Shared,
+    began: f64,
+    /// When it ended for its caller.
+    left: f64,
+    /// When the service was done with it.
+    done: f64,
+    /// A number of its own.
+    nth: usize,
 }
 
 impl Parents {
     fn of(traffic: &Traffic, service: &str) -> Self {
         let into = traffic.edges.iter().filter(|edge| edge.to == service && !edge.tcp);
-        let mut spans: Vec<_> = into
+        let mut spans: Vec<Parent> = into
             .flat_map(|edge| &edge.exchanges)
-            .filter_map(|passed| match passed.identity {
-                Identity::Trace(id) => Some((id, passed.began, passed.ended(), passed)),
-                _ => None,
-            })
+            .filter_map(|passed| Some((shared(passed.identity)?, passed)))
             .enumerate()
-            .map(|(nth, (id, began, ended, passed))| {
-                (id, began, ended, ended + passed.zombie.unwrap_or(0.0), nth)
+            .map(|(nth, (id, passed))| {
+                let left = passed.ended();
+                Parent { id, began: passed.began, left, done: left + passed.zombie.unwrap_or(0.0), nth }
             })
             .collect();
-        spans.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        spans.sort_by(|a, b| a.id.cmp(&b.id).then(a.began.total_cmp(&b.began)));
         Self { spans }
     }
 
-    /// The latest exchange of this trace whose caller still waited at `start`; else the latest whose service still worked.
-    fn of_start(&self, id: u64, start: f64) -> Option<usize> {
-        let from = self.spans.partition_point(|span| span.0 < id);
-        let begun = self.spans.partition_point(|span| span.0 < id || (span.0 == id && span.1 <= start));
-        // A trace with more exchanges than this into one service is not looked through.
+    /// The latest exchange of this id whose caller still waited at `start`; else the latest whose service still worked; else the
+    /// latest: whoever works on for nobody may never answer.
+    fn of_start(&self, id: Shared, start: f64) -> Option<usize> {
+        let from = self.spans.partition_point(|span| span.id < id);
+        let begun = self.spans.partition_point(|span| span.id < id || (span.id == id && span.began <= start));
+        // An id with more exchanges than this into one service is not looked through.
         let looked = self.spans.get(from.max(begun.saturating_sub(64))..begun)?;
-        let within = |end: fn(&(u64, f64, f64, f64, usize)) -> f64| {
-            looked.iter().rev().find(|span| end(span) >= start).map(|span| span.4)
+        let within = |end: fn(&Parent) -> f64| {
+            looked.iter().rev().find(|span| end(span) >= start).map(|span| span.nth)
         };
-        within(|span| span.2).or_else(|| within(|span| span.3))
+        within(|span| span.left)
+            .or_else(|| within(|span| span.done))
+            .or_else(|| looked.last().map(|span| span.nth))
     }
 }
