@@ -17,6 +17,7 @@ const BEYOND: f64 = 2.0;
 const LEAST_BAD: usize = 4;
 const LEAST_BAD_OF_FEW: usize = 8;
 const SURER_OF_FEW: f64 = 3.0;
+const LASTS_OF_FEW: f64 = 2.0;
 /// So many marks before it was certain are searched for the begin.
 const LOOKED: usize = 4_000;
 /// A share that is above this on the baseline says nothing.
@@ -41,9 +42,10 @@ impl Watch {
         }
         let few = if ill < 0.5 { SURER_OF_FEW } else { 0.0 };
         let sure = SURE + few + (after.max(1) as f64).ln() / 2.0;
+        let lasts = if ill < 0.5 { LASTS_OF_FEW } else { LASTS };
         let least = if ill < 0.5 { LEAST_BAD_OF_FEW } else { LEAST_BAD };
         let ill = ill.max(3.0 * well).min(0.95);
-        let mut watch = Self { well, ill, sure, lasts: LASTS, least };
+        let mut watch = Self { well, ill, sure, lasts, least };
         let (height, longest) = watch.worst(calm);
         watch.sure = watch.sure.max(1.5 * height.min(3.0 * watch.sure));
         watch.lasts = watch.lasts.max(BEYOND * longest);

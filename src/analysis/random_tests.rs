@@ -184,7 +184,7 @@ fn score(seed: u64, scores: &mut Scores) {
             }
         }
     }
-    if run.system.ids == Ids::Call {
+    if matches!(run.system.ids, Ids::Call | Ids::Request | Ids::Trace) {
         for (edge, e) in truth.edges.iter().enumerate() {
             for (n, phase) in ["baseline", "fault", "recovery"].into_iter().enumerate() {
                 if run.traffic.edges[edge].tcp || e.logical[n] < 20 || e.refused > 0 || e.full > 0.0 {

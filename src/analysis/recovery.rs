@@ -136,7 +136,23 @@ impl After<'_> {
             // Nobody called any more, or next to nobody.
             return if self.asked(edge) { (Recovered::Not, None) } else { UNMEASURED };
         }
-        self.back(last, grain)
+        match self.back(last, grain) {
+            // It came back in the seconds of which nothing can be said.
+            (Recovered::Not, _) if self.turns(edge, band) => UNMEASURED,
+            state => state,
+        }
+    }
+
+    /// Whether what began last fared far better than what began just before.
+    fn turns(&self, edge: &EdgeTraffic, band: &Band) -> bool {
+        let bad = |from: f64, to: f64| {
+            let marks = self.backwards(edge, band, from, to);
+            let bad = marks.iter().filter(|mark| mark.bad).count();
+            (marks.len() >= LEAST_AFTER).then(|| bad as f64 / marks.len() as f64)
+        };
+        let end = self.to + UNSAID;
+        let (before, last) = (bad(self.to - 2.0, self.to), bad(end - 1.5, end));
+        before.zip(last).is_some_and(|(before, last)| last < 0.5 * before)
     }
 
     /// Exchanges by when they began, the last first.

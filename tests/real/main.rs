@@ -13,4 +13,5 @@ mod live;
 mod parts;
 mod readme;
 mod runs;
+mod systems;
 mod terminal;
