@@ -1,13 +1,8 @@
 //! Which exchanges of an edge are attempts of one logical request.
 //!
 //! A repetition of identity and target within [`RETRY_WITHIN`] is an attempt of the same request. A trace id goes through all
-<<<<<<< HEAD
-//! hops, a request id often does, and a service may be called twice under one: it is split by the exchange of the service's own
-//! caller in which the attempt began. For trace ids and fingerprints a repetition counts only after the attempt before it failed or was abandoned.
-=======
 //! hops, a request id often, and a service may be called twice under one, or once by each attempt of its caller: both are split
 //! by the exchange of the service's own caller in which the attempt began, if one has the same id. For trace ids and fingerprints a repetition counts only after the attempt before it failed or was abandoned.
->>>>>>> onset
 //! An exchange without identity is of no logical request. Knows nothing of phases.
 
 use super::{Passed, Traffic};
@@ -54,16 +49,12 @@ impl Attempts {
     pub(super) fn of(traffic: &Traffic, edge: usize) -> Self {
         let Some(of_edge) = traffic.edges.get(edge) else { return Self::default() };
         let exchanges = &of_edge.exchanges;
-<<<<<<< HEAD
-        let parents = Parents::of(traffic, &of_edge.from);
-=======
         let handed = |passed: &Passed| id(passed.identity).is_some();
         let parents = if exchanges.iter().any(handed) {
             Parents::of(traffic, &of_edge.from)
         } else {
             Parents::default()
         };
->>>>>>> onset
         let mut open: HashMap<(Identity, u32, Option<usize>), usize> =
             HashMap::with_capacity(exchanges.len());
         let mut all = Self { of: Vec::with_capacity(exchanges.len()), logical: Vec::new() };
@@ -72,11 +63,7 @@ impl Attempts {
                 all.of.push(None);
                 continue;
             }
-<<<<<<< HEAD
-            let parent = shared(passed.identity).and_then(|id| parents.of_start(id, passed.began));
-=======
             let parent = id(passed.identity).and_then(|id| parents.of_start(id, passed.began));
->>>>>>> onset
             let fresh = all.logical.len();
             let logical = match open.entry((passed.identity, passed.target, parent)) {
                 Entry::Occupied(mut known) => {
@@ -115,52 +102,20 @@ fn repeats(before: &Passed, next: &Passed) -> bool {
             || ((before.failed || before.left()) && next.began >= before.ended()))
 }
 
-<<<<<<< HEAD
-/// An id that may stand on the edges above as well: what tells kinds apart, and the id.
-type Shared = (bool, u64);
-
-/// What of an identity is handed on from hop to hop.
-fn shared(identity: Identity) -> Option<Shared> {
-    match identity {
-        Identity::Trace(id) => Some((true, id)),
-        Identity::Given(id) => Some((false, id)),
-=======
 /// An id that may be handed on over hops; requests that look alike have none.
 fn id(identity: Identity) -> Option<(bool, u64)> {
     match identity {
         Identity::Given(id) => Some((false, id)),
         Identity::Trace(id) => Some((true, id)),
->>>>>>> onset
         Identity::Fingerprint(_) | Identity::None => None,
     }
 }
 
-<<<<<<< HEAD
-/// The exchanges into a service by the id they share, to find the one in which a call of the service began.
-#[derive(Debug, Default)]
-struct Parents {
-    /// By id and begin.
-    spans: Vec<Parent>,
-}
-
-/// One of them.
-#[derive(Debug)]
-struct Parent {
-    id: Shared,
-    began: f64,
-    /// When it ended for its caller.
-    left: f64,
-    /// When the service was done with it.
-    done: f64,
-    /// A number of its own.
-    nth: usize,
-=======
 /// The exchanges into a service by id, to find the one in which a call of the service began.
 #[derive(Debug, Default)]
 struct Parents {
     /// In the order of their ids, and of their begins.
     spans: Vec<Span>,
->>>>>>> onset
 }
 
 /// An id, the begin of its exchange, its end for its caller, the end of the work, and a number of its own.
@@ -169,38 +124,18 @@ type Span = ((bool, u64), f64, f64, f64, usize);
 impl Parents {
     fn of(traffic: &Traffic, service: &str) -> Self {
         let into = traffic.edges.iter().filter(|edge| edge.to == service && !edge.tcp);
-        let mut spans: Vec<Parent> = into
+        let mut spans: Vec<_> = into
             .flat_map(|edge| &edge.exchanges)
-<<<<<<< HEAD
-            .filter_map(|passed| Some((shared(passed.identity)?, passed)))
-=======
             .filter_map(|passed| Some((id(passed.identity)?, passed.began, passed.ended(), passed)))
->>>>>>> onset
             .enumerate()
-            .map(|(nth, (id, passed))| {
-                let left = passed.ended();
-                Parent { id, began: passed.began, left, done: left + passed.zombie.unwrap_or(0.0), nth }
+            .map(|(nth, (id, began, ended, passed))| {
+                (id, began, ended, ended + passed.zombie.unwrap_or(0.0), nth)
             })
             .collect();
-        spans.sort_by(|a, b| a.id.cmp(&b.id).then(a.began.total_cmp(&b.began)));
+        spans.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
         Self { spans }
     }
 
-<<<<<<< HEAD
-    /// The latest exchange of this id whose caller still waited at `start`; else the latest whose service still worked; else the
-    /// latest: whoever works on for nobody may never answer.
-    fn of_start(&self, id: Shared, start: f64) -> Option<usize> {
-        let from = self.spans.partition_point(|span| span.id < id);
-        let begun = self.spans.partition_point(|span| span.id < id || (span.id == id && span.began <= start));
-        // An id with more exchanges than this into one service is not looked through.
-        let looked = self.spans.get(from.max(begun.saturating_sub(64))..begun)?;
-        let within = |end: fn(&Parent) -> f64| {
-            looked.iter().rev().find(|span| end(span) >= start).map(|span| span.nth)
-        };
-        within(|span| span.left)
-            .or_else(|| within(|span| span.done))
-            .or_else(|| looked.last().map(|span| span.nth))
-=======
     /// The latest exchange of this id whose caller still waited at `start`; else the latest whose service still worked.
     fn of_start(&self, id: (bool, u64), start: f64) -> Option<usize> {
         let from = self.spans.partition_point(|span| span.0 < id);
@@ -210,6 +145,5 @@ impl Parents {
         let within =
             |end: fn(&Span) -> f64| looked.iter().rev().find(|span| end(span) >= start).map(|span| span.4);
         within(|span| span.2).or_else(|| within(|span| span.3))
->>>>>>> onset
     }
 }
