@@ -5,7 +5,7 @@
 //! lone failed trial to the next start, where requests waited for it.
 
 use super::Claim;
-use super::calls::{View, sorted};
+use super::calls::{View, quantile, sorted};
 use super::retries::Pauses;
 use super::timeout::millis;
 use crate::analysis::{Breaker, Counted};
@@ -39,6 +39,8 @@ struct Silence {
     /// When the first call was surely refused, and when the last was.
     first: f64,
     last: f64,
+    /// Requests that came meanwhile.
+    came: usize,
     /// When the first was refused while nothing was under way.
     idle: Option<f64>,
 }
@@ -90,12 +92,18 @@ pub(super) fn breaker(view: &View<'_>, full: &[(f64, f64)]) -> Found {
         seen
     };
     if seen.openings.is_empty() && seen.opens.is_empty() {
-        return none("no circuit breaker seen: calls never ceased while callers waited");
+        let says = "no circuit breaker seen: calls never ceased while callers waited".into();
+        return Found { claim: None, open: silent_times(&silences), says };
     }
     if !seen.idle {
-        return none("no circuit breaker told: calls ceased, but others were under way all the time");
+        let says = "no circuit breaker told: calls ceased, but others were under way all the time".into();
+        return Found { claim: None, open: silent_times(&silences), says };
     }
     seen.conclude(view)
+}
+
+fn silent_times(silences: &[Silence]) -> Vec<(f64, f64)> {
+    silences.iter().map(|silence| (silence.from, silence.to)).collect()
 }
 
 /// Attempts that went out after the first refusal.
@@ -126,6 +134,8 @@ struct Demand<'a> {
     uncalled: Option<Vec<&'a Passed>>,
     /// So many in a row without a call are no chance.
     needed: usize,
+    /// How long the caller works before it calls.
+    work: f64,
     /// The latest end of what began up to each exchange.
     busy: Vec<f64>,
     /// Further attempts that were due, by the latest time, and did not come.
@@ -167,6 +177,7 @@ impl<'a> Demand<'a> {
             uncalled,
             needed: (0.001f64.ln() / (1.0 - share).ln()).ceil() as usize,
             busy,
+            work: view.work_before(),
             due: overdue(view),
             ends,
         }
@@ -184,18 +195,23 @@ impl<'a> Demand<'a> {
                 continue;
             }
             let start = self.requests.partition_point(|request| request.began <= from + 0.001);
-            let (mut missed, mut idle) = (0, None);
+            let (mut missed, mut came, mut idle) = (0, 0usize, None);
             let (mut first, mut last) = (f64::INFINITY, *from);
             for request in self.requests[start..].iter().take_while(|request| request.began < to) {
-                if request.left() || request.ending != Ending::Complete || request.ended() > to - 0.0005 {
+                came += 1;
+                let before = view.rows.partition_point(|passed| passed.began <= request.began);
+                let alone = before.checked_sub(1).is_none_or(|place| self.busy[place] <= request.began + 0.001);
+                let answered = request.ending == Ending::Complete && request.ended() < to - 0.0005;
+                // One that waits has made no call when it was due.
+                let refused = if answered { request.ended() } else { request.began + self.work };
+                if !answered && (!alone || refused > to - 0.001) {
                     continue;
                 }
                 missed += 1;
-                first = request.ended().min(first);
+                first = first.min(refused);
                 last = request.began.max(last);
-                let before = view.rows.partition_point(|passed| passed.began <= request.began);
-                if before.checked_sub(1).is_none_or(|place| self.busy[place] <= request.began + 0.001) {
-                    idle = Some(idle.map_or(request.ended(), |idle: f64| idle.min(request.ended())));
+                if alone {
+                    idle = Some(idle.map_or(refused, |idle: f64| idle.min(refused)));
                 }
             }
             if let Some(uncalled) = &self.uncalled {
@@ -217,7 +233,7 @@ impl<'a> Demand<'a> {
                 && self.ends_within(to - IN_PLACE, to + OUT_OF_ORDER)
                 && !self.ends_within(from + 0.02, to - 0.01);
             if missed >= self.needed && !freed {
-                found.push(Silence { after, from: *from, to, first, last, idle });
+                found.push(Silence { after, from: *from, to, first, last, came, idle });
             }
         }
         found
@@ -277,10 +293,13 @@ fn most_attempts(view: &View<'_>) -> usize {
 /// What the silences say.
 struct Read {
     openings: Vec<Opening>,
-    /// From the end of a lone failed trial: no start until at least, a start at.
-    opens: Vec<(f64, f64)>,
+    /// From the end of a lone failed trial: no start until at least, a start at; and whether requests came so often that it
+    /// cannot have been late.
+    opens: Vec<(f64, f64, bool)>,
     open: Vec<(f64, f64)>,
     crowded: usize,
+    /// Lone trials that failed.
+    trials: usize,
     idle: bool,
     around: bool,
 }
@@ -292,6 +311,7 @@ impl Read {
             opens: Vec::new(),
             open: Vec::new(),
             crowded: 0,
+            trials: 0,
             idle: silences.iter().any(|silence| silence.idle.is_some()),
             around: false,
         };
@@ -307,10 +327,12 @@ impl Read {
                 continue;
             }
             if let Some((over, true)) = trial {
+                read.trials += 1;
                 if let Some(next) = end(silence)
                     && starts.chain[silence.after + 1] != starts.chain[silence.after]
                 {
-                    read.opens.push((silence.last.max(over) - over, next - over));
+                    let dense = silence.came as f64 * 0.05 > 1.0;
+                    read.opens.push((silence.last.max(over) - over, next - over, dense));
                 }
                 read.open.push((over, silence.to));
             } else if let Some(opening) = tally.opening(silence, starts.at.len() < view.rows.len()) {
@@ -336,6 +358,10 @@ impl Read {
     fn conclude(self, view: &View<'_>) -> Found {
         if self.crowded > self.open.len() {
             let says = "no circuit breaker told: calls ceased, but came back all at once".into();
+            return Found { claim: None, open: self.open, says };
+        }
+        if self.trials == 0 {
+            let says = "no circuit breaker told: calls ceased, but no lone trial followed".into();
             return Found { claim: None, open: self.open, says };
         }
         let open_for = self.open_for();
@@ -396,6 +422,8 @@ impl Read {
             _ if self.around => return Err("no number explains every opening"),
             (Some(attempts), _) if !retried => (attempts, None),
             (Some(_), _) if view.merged => return Err("ids do not tell calls apart"),
+            // Of calls with several attempts, so many are failures of whole calls rather, whose end was not seen.
+            (Some(attempts), None) if attempts.1 > 40 => return Err("too many failures fall together"),
             (Some(attempts), None) => (attempts, Some(Counted::Attempts)),
             (None, Some(calls)) if retried && !view.merged => (calls, Some(Counted::Calls)),
             (Some(attempts), Some(calls)) if attempts == calls => (attempts, None),
@@ -409,15 +437,23 @@ impl Read {
     }
 
     fn open_for(&self) -> Option<f64> {
-        let known: Vec<f64> = self
-            .opens
-            .iter()
-            .filter(|(least, most)| most - least < 0.12 * most + 0.01)
-            .map(|(_, most)| *most)
-            .collect();
-        let (least, most) =
-            (known.iter().copied().reduce(f64::min)?, known.iter().copied().reduce(f64::max)?);
-        (most - least < 0.25 * most).then_some(least)
+        let sure = |(least, most, _): &&(f64, f64, bool)| most - least < 0.12 * most + 0.01;
+        let mut known: Vec<f64> = self.opens.iter().filter(sure).map(|open| open.1).collect();
+        if known.is_empty() {
+            let dense: Vec<f64> = self.opens.iter().filter(|open| open.2).map(|open| open.1).collect();
+            let alike = match (quantile(&sorted(dense.clone()), 0.0), quantile(&sorted(dense.clone()), 0.75)) {
+                (Some(low), Some(high)) => high - low < 0.03 * low + 0.005,
+                _ => false,
+            };
+            if dense.len() >= 3 && alike {
+                known = dense;
+            }
+        }
+        let known = sorted(known);
+        let low = known.first().copied()?;
+        // A few came late.
+        let high = quantile(&known, 0.7)?;
+        (high - low < 0.1 * high).then_some(low)
     }
 }
 
@@ -471,6 +507,10 @@ impl Tally {
         let mut calls: Vec<(f64, bool)> = Vec::new();
         for (place, passed) in view.rows.iter().enumerate() {
             let chain = view.chains.get(view.chain_of[place] as usize);
+            // Who is given up himself does not count it.
+            if view.cut_from_above_surely(place as u32) {
+                continue;
+            }
             attempts.push((passed.ended(), passed.failed));
             let last = chain.is_none_or(|chain| {
                 chain.attempts.last() == Some(&(place as u32)) && chain.attempts.len() >= full

@@ -102,7 +102,7 @@ impl<'a> View<'a> {
             view.cancels = view.gives_up_with_its_caller(index);
             view.group(index);
             view.telling = view.tells();
-            view.merged = !view.linked && view.parents.iter().any(|parent| repeats(&traffic.edges[*parent]));
+            view.merged = view.may_be_merged();
         }
         view
     }
@@ -229,6 +229,46 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Without shared ids: whether further attempts begin where the caller's own caller tries again, so that what looks like one
+    /// call may be one for each of its attempts.
+    fn may_be_merged(&self) -> bool {
+        if self.linked {
+            return false;
+        }
+        let again: Vec<f64> = sorted(self.parents.iter().flat_map(|p| repeats(&self.traffic.edges[*p])).collect());
+        if again.len() < 3 {
+            return false;
+        }
+        let longest = self.work_before();
+        let mut places: Vec<(usize, usize)> = Vec::new();
+        for chain in &self.chains {
+            for (place, attempt) in chain.attempts.iter().skip(1).enumerate().take(50) {
+                if places.len() <= place {
+                    places.push((0, 0));
+                }
+                let began = self.row(*attempt).began;
+                let start = again.partition_point(|at| *at < began - longest);
+                places[place].0 += usize::from(again.get(start).is_some_and(|at| *at <= began));
+                places[place].1 += 1;
+            }
+        }
+        places.iter().any(|(near, all)| *all >= 3 && near * 10 >= all * 7)
+    }
+
+    /// How long the caller works at most, on calm days, before it calls.
+    pub(super) fn work_before(&self) -> f64 {
+        let calm = self.calm();
+        let took = sorted(
+            self.parents
+                .iter()
+                .flat_map(|parent| &self.traffic.edges[*parent].exchanges)
+                .filter(|passed| !passed.failed && passed.ended() < calm)
+                .map(|passed| passed.took)
+                .collect(),
+        );
+        quantile(&took, 0.98).unwrap_or(1.0) + 0.01
+    }
+
     /// The parent exchanges in which this one may have begun.
     fn parents_of(&self, index: &Index, passed: &Passed) -> Vec<(usize, u32)> {
         if !self.linked {
@@ -309,17 +349,14 @@ impl<'a> View<'a> {
     }
 }
 
-/// Whether failed exchanges of an edge are tried again.
-fn repeats(edge: &EdgeTraffic) -> bool {
+/// When failed exchanges of an edge were tried again.
+fn repeats(edge: &EdgeTraffic) -> Vec<f64> {
     let mut last: HashMap<(Identity, u32), bool> = HashMap::new();
-    let (mut again, mut failed) = (0usize, 0usize);
-    for passed in &edge.exchanges {
-        if last.insert((passed.identity, passed.target), passed.failed) == Some(true) {
-            again += 1;
-        }
-        failed += usize::from(passed.failed);
-    }
-    again >= 3 && again * 50 > failed
+    edge.exchanges
+        .iter()
+        .filter(|passed| last.insert((passed.identity, passed.target), passed.failed) == Some(true))
+        .map(|passed| passed.began)
+        .collect()
 }
 
 /// The value at this share of sorted values.

@@ -43,6 +43,8 @@ pub(super) fn pool(view: &View<'_>) -> Limit {
             of: if view.telling { view.chain_of[place] } else { u32::MAX },
         })
         .collect();
+    let mut calls = calls;
+    calls.extend(view.edge.cut.iter().map(|passed| Span { from: passed.began, to: passed.ended(), of: u32::MAX }));
     match plateau(view, calls, &waiting) {
         Ok(limit) => limit,
         Err((why, full)) => {
@@ -157,7 +159,7 @@ fn plateau(view: &View<'_>, calls: Vec<Span>, waiting: &Waiting) -> Result<Limit
         format!("no pool told: {limit} calls were under way for {time:.1} s, the most that were, but {why}")
     };
     if time < FULL {
-        return Err((told("that is too short"), full));
+        return Err((told("that is too short"), Vec::new()));
     }
     let seen = refills(&steps, limit, &full);
     if seen.filled < FEWEST || seen.filled * 100 < seen.ends * 85 || seen.followers * 100 < seen.starts * 85 {

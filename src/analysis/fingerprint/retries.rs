@@ -91,6 +91,7 @@ pub(super) fn retries(view: &View<'_>, hindered: &[(f64, f64)]) -> (Option<Claim
     if failed == 0 {
         return (None, "no retries seen: no call failed".into());
     }
+    let pruned = counted * if view.linked { 40 } else { 6 } < failed;
     let silent =
         |why: &str| (None, format!("retries not told: {why} ({counted} of {failed} failed calls count)"));
     let Some((attempts, support)) = given_up
@@ -101,6 +102,9 @@ pub(super) fn retries(view: &View<'_>, hindered: &[(f64, f64)]) -> (Option<Claim
     else {
         return silent("too few calls were given up while their caller was free to go on");
     };
+    if pruned {
+        return silent("most calls may have been cut short");
+    }
     let more: usize = longest.range(attempts + 1..).map(|(_, count)| *count).sum();
     if more > (support / 20).max(1) {
         return silent("calls that were cut short had more attempts");

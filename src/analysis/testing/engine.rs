@@ -141,6 +141,7 @@ pub(super) struct EdgeState {
     pub(super) failed: u32,
     pub(super) tripped: bool,
     pub(super) rows: Vec<Passed>,
+    pub(super) cut: Vec<Passed>,
 }
 
 #[derive(Debug)]
@@ -192,6 +193,7 @@ impl Sim {
                 failed: 0,
                 tripped: false,
                 rows: Vec::new(),
+                cut: Vec::new(),
             })
             .collect();
         let truth = Truth { edges: vec![EdgeTruth::default(); system.edges.len()], ..Truth::default() };
@@ -434,18 +436,15 @@ impl Sim {
     /// The end of the run: whatever is under way is cut.
     fn cut(&mut self) {
         for edge in 0..self.edges.len() {
-            let left = self.chance.chance(0.5);
-            for row in &mut self.edges[edge].rows {
-                if row.took == 0.0 {
-                    row.took = (self.now - row.began).max(1e-5);
-                    if left {
-                        row.ending = Ending::CallerLeft;
-                        row.origin = Origin::Client;
-                    } else {
-                        row.origin = Origin::Internal;
-                    }
-                }
+            let (mut under_way, ended): (Vec<Passed>, Vec<Passed>) =
+                std::mem::take(&mut self.edges[edge].rows).into_iter().partition(|row| row.took == 0.0);
+            for row in &mut under_way {
+                row.took = (self.now - row.began).max(1e-5);
+                row.ending = Ending::CallerLeft;
+                row.origin = Origin::Client;
             }
+            self.edges[edge].rows = ended;
+            self.edges[edge].cut = under_way;
             self.note_full(edge);
         }
     }

@@ -60,6 +60,7 @@ pub(crate) fn simulate(system: &System) -> Simulated {
             cut: Vec::new(),
             gauges: gauges(&exchanges, end),
             exchanges,
+            cut: state.cut,
         });
     }
     let faults = system
