@@ -91,6 +91,9 @@ class Payments:
                 await self.query(reader, writer)
                 return 200 if paid else 502
             finally:
+                # Its place is given back when the database has closed, so nobody ever sees one too many.
+                writer.write(b"QUIT\n")
+                await reader.read()
                 writer.close()
         except (OSError, EOFError):
             return 503
@@ -181,7 +184,7 @@ async def talk(service, reader, writer):
 
 async def queries(reader, writer):
     try:
-        while await reader.readline():
+        while await reader.readline() == b"QUERY\n":
             await asyncio.sleep(0.002)
             writer.write(b"OK\n")
     except OSError:

@@ -200,7 +200,8 @@ impl<'a> Demand<'a> {
             for request in self.requests[start..].iter().take_while(|request| request.began < to) {
                 came += 1;
                 let before = view.rows.partition_point(|passed| passed.began <= request.began);
-                let alone = before.checked_sub(1).is_none_or(|place| self.busy[place] <= request.began + 0.001);
+                let alone =
+                    before.checked_sub(1).is_none_or(|place| self.busy[place] <= request.began + 0.001);
                 let answered = request.ending == Ending::Complete && request.ended() < to - 0.0005;
                 // One that waits has made no call when it was due.
                 let refused = if answered { request.ended() } else { request.began + self.work };
@@ -441,7 +442,8 @@ impl Read {
         let mut known: Vec<f64> = self.opens.iter().filter(sure).map(|open| open.1).collect();
         if known.is_empty() {
             let dense: Vec<f64> = self.opens.iter().filter(|open| open.2).map(|open| open.1).collect();
-            let alike = match (quantile(&sorted(dense.clone()), 0.0), quantile(&sorted(dense.clone()), 0.75)) {
+            let alike = match (quantile(&sorted(dense.clone()), 0.0), quantile(&sorted(dense.clone()), 0.75))
+            {
                 (Some(low), Some(high)) => high - low < 0.03 * low + 0.005,
                 _ => false,
             };

@@ -235,7 +235,8 @@ impl<'a> View<'a> {
         if self.linked {
             return false;
         }
-        let again: Vec<f64> = sorted(self.parents.iter().flat_map(|p| repeats(&self.traffic.edges[*p])).collect());
+        let again: Vec<f64> =
+            sorted(self.parents.iter().flat_map(|p| repeats(&self.traffic.edges[*p])).collect());
         if again.len() < 3 {
             return false;
         }

@@ -44,7 +44,11 @@ pub(super) fn pool(view: &View<'_>) -> Limit {
         })
         .collect();
     let mut calls = calls;
-    calls.extend(view.edge.cut.iter().map(|passed| Span { from: passed.began, to: passed.ended(), of: u32::MAX }));
+    calls.extend(view.edge.cut.iter().map(|passed| Span {
+        from: passed.began,
+        to: passed.ended(),
+        of: u32::MAX,
+    }));
     match plateau(view, calls, &waiting) {
         Ok(limit) => limit,
         Err((why, full)) => {

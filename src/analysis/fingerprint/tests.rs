@@ -167,7 +167,16 @@ fn dump(run: &Simulated, place: usize) {
     );
     let index = Index::of(&run.traffic);
     let view = View::new(&run.traffic, &index, place);
-    println!("LONG {:?} {:?}", view.edge.cut.iter().map(|p| (p.began, p.took, p.hit, p.held)).collect::<Vec<_>>(), view.rows.iter().filter(|p| p.took > 5.0).map(|p| (p.began, p.took, p.ending)).take(12).collect::<Vec<_>>());
+    println!(
+        "LONG {:?} {:?}",
+        view.edge.cut.iter().map(|p| (p.began, p.took, p.hit, p.held)).collect::<Vec<_>>(),
+        view.rows
+            .iter()
+            .filter(|p| p.took > 5.0)
+            .map(|p| (p.began, p.took, p.ending))
+            .take(12)
+            .collect::<Vec<_>>()
+    );
     let limit = pool::pool(&view);
     breaker::debug(&view, &limit.full);
     println!(
