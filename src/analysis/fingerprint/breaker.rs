@@ -431,7 +431,9 @@ impl Read {
             (Some(_), Some(_)) => return Err("failures of attempts and of whole calls explain it alike"),
             _ => return Err("no number explains every opening"),
         };
-        if between.1 - between.0 >= TOO_MANY {
+        // One opening alone must leave no choice.
+        let seen_once = self.openings.len() == 1 && between.0 != between.1;
+        if seen_once || between.1 - between.0 >= TOO_MANY {
             return Err("several failures fall together");
         }
         Ok((between, counts))
@@ -551,33 +553,4 @@ fn in_a_row(mut ends: Vec<(f64, bool)>) -> Vec<(f64, u32)> {
             (end, row)
         })
         .collect()
-}
-
-#[cfg(test)]
-pub(super) fn debug(view: &View<'_>, full: &[(f64, f64)]) {
-    let demand = Demand::of(view);
-    let every = Starts::of(view, |_| true);
-    let silences = demand.silences(view, &every, true);
-    println!("needed {} silences {:#?}", demand.needed, silences.iter().take(5).collect::<Vec<_>>());
-    let read = Read::of(view, full, &every, &silences);
-    let firsts = Starts::of(view, |place| {
-        let chain = view.chain_of.get(place as usize).and_then(|chain| view.chains.get(*chain as usize));
-        chain.is_none_or(|chain| chain.attempts.first() == Some(&place))
-    });
-    let gaps = demand.silences(view, &firsts, false);
-    println!(
-        "firsts gaps {:?} through {:?}",
-        gaps.iter().take(5).collect::<Vec<_>>(),
-        gaps.iter().map(|gap| through(&every, gap)).collect::<Vec<_>>()
-    );
-    let read = Read::of(view, full, &firsts, &gaps);
-    println!(
-        "AROUND openings {:?} opens {:?} crowded {} open {:?}",
-        read.openings, read.opens, read.crowded, read.open
-    );
-    let read = Read::of(view, full, &every, &silences);
-    println!(
-        "openings {:?} opens {:?} crowded {} open {:?}",
-        read.openings, read.opens, read.crowded, read.open
-    );
 }

@@ -16,6 +16,9 @@ const OUT_OF_ORDER: f64 = 0.003;
 /// Attempts further apart belong to different calls.
 const LONGEST_PAUSE: f64 = 60.0;
 
+/// Identity, target, and the parent's edge and place: what one call's attempts have in common.
+type Key = (Identity, u32, Option<(usize, u32)>);
+
 /// The exchanges of each edge by their ids.
 pub(super) struct Index(Vec<HashMap<Identity, Vec<u32>>>);
 
@@ -184,7 +187,7 @@ impl<'a> View<'a> {
     }
 
     fn group(&mut self, index: &Index) {
-        let mut open: HashMap<(Identity, u32, Option<(usize, u32)>), usize> = HashMap::new();
+        let mut open: HashMap<Key, usize> = HashMap::new();
         let mut doubtful: Vec<usize> = Vec::new();
         for (place, passed) in self.rows.iter().enumerate() {
             if passed.identity == Identity::None {

@@ -53,11 +53,6 @@ impl Pauses {
         let missing = attempts.saturating_sub(self.0.len()).min(4);
         Some(longest * growth.powi(missing as i32))
     }
-
-    /// The usual pause after so many attempts, if it was seen.
-    pub(super) fn usual(&self, attempts: usize) -> Option<f64> {
-        self.0.get(attempts.checked_sub(1)?).map(|(median, _)| *median)
-    }
 }
 
 /// How many attempts a call that is given up has, and what was seen. `hindered` are the times in which a caller was not free.

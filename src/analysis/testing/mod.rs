@@ -15,9 +15,9 @@ mod truth;
 pub(crate) use chance::Chance;
 pub(crate) use invent::invent;
 pub(crate) use system::{
-    Edge, Fault, Harm, Ids, Illness, Jitter, Load, Policy, Pool, Retries, Service, Switch, System,
+    Edge, Fault, Harm, Ids, Jitter, Load, Policy, Pool, Retries, Service, Switch, System,
 };
-pub(crate) use truth::{EdgeTruth, Truth};
+pub(crate) use truth::Truth;
 
 use super::{EdgeTraffic, FaultSpan, Gauge, PhaseSpan, Traffic};
 use crate::model::Phase;
@@ -57,7 +57,6 @@ pub(crate) fn simulate(system: &System) -> Simulated {
             from: edge.from.map_or_else(|| "client".to_owned(), |from| system.services[from].name.clone()),
             to: system.services[edge.to].name.clone(),
             tcp: edge.tcp,
-            cut: Vec::new(),
             gauges: gauges(&exchanges, end),
             exchanges,
             cut: state.cut,
