@@ -9,11 +9,12 @@
 //! **journal**, **report**. **origin**: whose doing an outcome is: client, upstream, injected or internal.
 //!
 //! # Layers
-//! `cli → api · run · demo · report → analysis → control → proxy · supervise → http1 · net · telemetry → plan → model → fault → decision → units ·
+//! `cli → api · run · demo → report → analysis · chart → control → proxy · supervise → http1 · net · telemetry → plan → model → fault → decision → units ·
 //! problem`: left may import right, never the reverse; `tests/layers.rs` keeps it.
 
 pub mod analysis;
 pub mod api;
+pub mod chart;
 pub mod cli;
 pub mod control;
 pub mod decision;

@@ -2,10 +2,14 @@
 //!
 //! It runs on a thread and a runtime of its own, so that it answers while workers are busy, and so that the data plane cannot
 //! reach it. Every request passes the `door` before it is routed; connections, heads, bodies and times are bounded. All
-//! that it changes goes through [`Levers`], which is [`Control`] in earnest. Knows nothing of plans and sockets of edges.
+//! that it changes goes through [`Levers`], which is [`Control`] in earnest. At `/` is the live page, a shell that `live` fills. Knows
+//! nothing of plans and sockets of edges.
 
 mod door;
 mod levers;
+mod live;
+#[cfg(test)]
+mod live_tests;
 mod openapi;
 mod routes;
 mod server;
@@ -16,7 +20,7 @@ pub use levers::Levers;
 pub use server::AdminHandle;
 
 use crate::control::{Control, EdgeStatus};
-use crate::model::{FaultRule, Ttl};
+use crate::model::{Experiment, FaultRule, Ttl};
 use crate::telemetry::Telemetry;
 use std::io;
 use std::net::SocketAddr;
@@ -46,6 +50,15 @@ pub type ParseFault =
 /// The time to live that the file says for a fault of this name.
 pub type TtlOf = dyn Fn(&str) -> Option<Ttl> + Send + Sync;
 
+/// What goes on behind the address.
+#[derive(Debug)]
+pub enum Course {
+    /// A run of an experiment: phases, expectations, an analysis.
+    Run(Box<Experiment>),
+    /// Edges are served for as long as it lives; the names of the services that are supervised.
+    Serve(Vec<String>),
+}
+
 /// What the API knows beside control and telemetry.
 pub struct AdminState {
     /// The experiment's name, where there is one.
@@ -54,6 +67,8 @@ pub struct AdminState {
     pub parse_fault: Box<ParseFault>,
     /// Looks up the time to live of a fault of the file.
     pub ttl_of: Box<TtlOf>,
+    /// What goes on.
+    pub course: Course,
 }
 
 impl std::fmt::Debug for AdminState {

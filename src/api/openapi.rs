@@ -27,6 +27,13 @@ const CALLS: &[Call] = &[
     ("post", "/api/v1/halt", "Heal everything; nothing can be armed until this is lifted.", None, &[200]),
     ("delete", "/api/v1/halt", "Lift the halt.", None, &[200]),
     ("post", "/api/v1/halt/lift", "Lift the halt.", None, &[200]),
+    (
+        "get",
+        "/api/v1/live",
+        "The live page's pieces as they change, as Server-Sent Events.",
+        None,
+        &[200, 503],
+    ),
     ("get", "/api/v1/openapi.json", "This description.", None, &[200]),
 ];
 

@@ -1,5 +1,6 @@
 //! What can be called, and what it answers. Who may call is checked before, by the [`door`](super::door).
 
+use super::live::{self, Live};
 use super::{AdminState, DEFAULT_TTL, LONGEST_TTL, Levers, openapi};
 use crate::control::{FaultStatus, Refusal};
 use crate::model::Ttl;
@@ -24,6 +25,7 @@ pub(crate) struct Desk {
     pub(crate) levers: Arc<dyn Levers>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) state: Arc<AdminState>,
+    pub(crate) live: Live,
     pub(crate) since: Instant,
 }
 
@@ -74,6 +76,10 @@ type Answer = Result<Response, Failure>;
 pub(crate) fn router(desk: Arc<Desk>) -> Router {
     Router::new()
         .route("/", get(page))
+        .route("/page.css", get(style))
+        .route("/page.js", get(script))
+        .route("/icon.svg", get(icon))
+        .route("/api/v1/live", get(live_events))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -98,8 +104,26 @@ async fn unknown() -> Failure {
     Failure::new(StatusCode::NOT_FOUND, "there is nothing here: see `/api/v1/openapi.json`")
 }
 
-async fn page() -> Html<&'static str> {
-    Html(include_str!("page.html"))
+/// The shell: it tells nothing, so it needs no token. What it shows comes from `/api/v1/live`.
+async fn page() -> Html<String> {
+    Html(include_str!("page/page.html").replace("<!-- patterns -->", &crate::chart::patterns().into_string()))
+}
+
+async fn style() -> Response {
+    let style = format!("{}{}", crate::chart::STYLE, include_str!("page/page.css"));
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], style).into_response()
+}
+
+async fn script() -> Response {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("page/page.js")).into_response()
+}
+
+async fn icon() -> Response {
+    ([(header::CONTENT_TYPE, "image/svg+xml")], include_str!("page/icon.svg")).into_response()
+}
+
+async fn live_events(State(desk): Shared) -> Answer {
+    live::stream(&desk.live)
 }
 
 async fn readyz(State(desk): Shared) -> Answer {

@@ -1,6 +1,7 @@
 //! The thread that accepts and answers, with a bound on everything a caller can use up.
 
 use super::door::Door;
+use super::live;
 use super::routes::{Desk, Failure, router};
 use super::{AdminConfig, AdminState, Levers};
 use crate::telemetry::Telemetry;
@@ -41,7 +42,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct AdminHandle {
     addr: SocketAddr,
     stop: CancellationToken,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl AdminHandle {
@@ -58,7 +59,7 @@ impl AdminHandle {
 
     fn end(&mut self) {
         self.stop.cancel();
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
@@ -88,9 +89,11 @@ pub(crate) fn start(
     let addr = listener.local_addr().map_err(told)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let stop = CancellationToken::new();
+    let (live, reader) =
+        live::start(Arc::clone(&levers), Arc::clone(&telemetry), Arc::clone(&state), stop.clone())?;
     let site = Arc::new(Site {
         door,
-        router: router(Arc::new(Desk { levers, telemetry, state, since: Instant::now() })),
+        router: router(Arc::new(Desk { levers, telemetry, state, live, since: Instant::now() })),
         stop: stop.clone(),
     });
     let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
@@ -101,7 +104,7 @@ pub(crate) fn start(
             }
         });
     })?;
-    Ok(AdminHandle { addr, stop, thread: Some(thread) })
+    Ok(AdminHandle { addr, stop, threads: vec![reader, thread] })
 }
 
 struct Site {
@@ -178,9 +181,11 @@ impl Site {
             (header::CACHE_CONTROL, "no-store"),
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (header::X_FRAME_OPTIONS, "DENY"),
+            (header::REFERRER_POLICY, "no-referrer"),
             (
                 header::CONTENT_SECURITY_POLICY,
-                "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                 frame-ancestors 'none'",
             ),
         ] {
             headers.insert(name, HeaderValue::from_static(value));

@@ -4,7 +4,7 @@ use super::door::Door;
 use super::*;
 use crate::control::{FaultStatus, Refusal};
 use crate::decision::Protocol;
-use crate::model::{When, Who};
+use crate::model::{Overrides, When, Who, parse as parse_experiment};
 use crate::units::Span;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -12,6 +12,17 @@ use std::net::TcpStream;
 use std::sync::PoisonError;
 
 const EDGE: &str = "checkout";
+
+/// An experiment with two edges and three phases.
+pub(crate) fn experiment() -> Experiment {
+    let file = "name = \"timeout-cut\"\n[run]\nbaseline = \"20s\"\nfault = \"60s\"\nrecovery = \"30s\"\n\
+        [[edge]]\nname = \"checkout\"\nlisten = \"127.0.0.1:0\"\nupstream = \"http://127.0.0.1:1\"\n\
+        [[edge]]\nname = \"provider\"\nlisten = \"127.0.0.1:0\"\nupstream = \"http://127.0.0.1:2\"\n\
+        [[fault]]\nname = \"slow\"\nedge = \"provider\"\nmatch = \"all\"\nlatency = \"1s\"\n\
+        [[expect]]\nname = \"stays up\"\nedge = \"checkout\"\nsuccess_rate = \">= 99%\"\n";
+    let parsed = parse_experiment(file, std::path::Path::new("t.toml"), &Overrides::default());
+    parsed.map_err(|problems| problems.render(false)).unwrap().experiment
+}
 
 /// A control that remembers what it was told.
 #[derive(Default)]
@@ -145,7 +156,7 @@ fn parse(table: Value, edges: &[EdgeStatus]) -> Result<(FaultRule, Option<Ttl>),
 pub(crate) struct Site {
     pub(crate) handle: AdminHandle,
     pub(crate) fake: Arc<Fake>,
-    telemetry: Arc<Telemetry>,
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 pub(crate) fn site(hosts: &[&str]) -> Site {
@@ -156,13 +167,14 @@ pub(crate) fn site(hosts: &[&str]) -> Site {
     })
 }
 
-fn open(config: AdminConfig) -> Site {
+pub(crate) fn open(config: AdminConfig) -> Site {
     let fake = Arc::new(Fake::default());
     let telemetry = Telemetry::new();
     let state = AdminState {
         experiment: Mutex::new(Some("timeout-cut".into())),
         parse_fault: Box::new(parse),
         ttl_of: Box::new(|name| (name == "of the file").then_some(Ttl::For(Duration::from_secs(7)))),
+        course: Course::Serve(Vec::new()),
     };
     let levers: Arc<dyn Levers> = fake.clone();
     let handle = server::start(config, levers, telemetry.clone(), Arc::new(state)).unwrap();
@@ -243,7 +255,7 @@ fn only_its_own_names_are_answered() {
         ("user@localhost", 403),
         ("", 403),
     ] {
-        for path in ["/healthz", "/metrics", "/api/v1/status", "/", "/nowhere"] {
+        for path in ["/healthz", "/metrics", "/api/v1/status", "/", "/page.js", "/nowhere"] {
             let answer = site.with(&format!("GET {path}"), &[&format!("host: {host}")], "");
             let expected = if path == "/nowhere" && status == 200 { 404 } else { status };
             assert_eq!(answer.status, expected, "{host} {path}");
@@ -379,7 +391,8 @@ fn beyond_loopback_the_token_opens_the_door() {
             assert_eq!(answer.status, status, "{call} {field:?}");
             assert_eq!(answer.head.contains("www-authenticate: bearer"), status == 401);
         }
-        for call in ["GET /healthz", "GET /readyz", "GET /metrics", "GET /"] {
+        for call in ["GET /healthz", "GET /readyz", "GET /metrics", "GET /", "GET /page.js", "GET /page.css"]
+        {
             assert_eq!(site.with(call, &headers, "").status, 200, "{call} {field:?}");
         }
     }
@@ -493,13 +506,23 @@ fn it_tells_what_there_is() {
     assert!(metrics.head.contains("content-type: text/plain; version=0.0.4"));
     assert!(metrics.body.contains("brownout_build_info{"));
     let page = site.call("GET /", "");
-    assert!(page.head.contains("content-type: text/html") && page.head.contains("content-security-policy"));
+    assert!(page.head.contains("content-type: text/html") && page.body.contains("id=\"halt\""));
+    for (path, kind) in
+        [("/page.js", "text/javascript"), ("/page.css", "text/css"), ("/icon.svg", "image/svg+xml")]
+    {
+        let part = site.call(&format!("GET {path}"), "");
+        assert!(part.status == 200 && part.head.contains(&format!("content-type: {kind}")), "{path}");
+        assert!(part.head.contains("x-content-type-options: nosniff"));
+        assert!(page.body.contains(path), "{path} is not asked for");
+    }
     assert_eq!(site.call("GET /readyz", "").status, 200);
     *get(&site.fake.unready) = true;
     assert_eq!(site.call("GET /readyz", "").status, 503);
     assert_eq!(site.call("GET /healthz", "").status, 200);
     let described = site.call("GET /api/v1/openapi.json", "").json();
-    for (path, calls) in described["paths"].as_object().unwrap() {
+    // A stream has no end that could be waited for here: `live_tests` reads it.
+    let streams = |path: &str| path == "/api/v1/live";
+    for (path, calls) in described["paths"].as_object().unwrap().iter().filter(|(path, _)| !streams(path)) {
         for method in calls.as_object().unwrap().keys() {
             let target = format!("{} {}", method.to_uppercase(), path.replace("{name}", "none"));
             let answer = site.call(&target, "");
@@ -552,8 +575,12 @@ fn it_stops_at_once_whoever_is_connected() {
 fn a_port_that_is_taken_is_told() {
     let site = site(&[]);
     let config = AdminConfig { listen: site.handle.addr(), hosts: Vec::new(), token: None };
-    let state =
-        AdminState { experiment: Mutex::default(), parse_fault: Box::new(parse), ttl_of: Box::new(|_| None) };
+    let state = AdminState {
+        experiment: Mutex::default(),
+        parse_fault: Box::new(parse),
+        ttl_of: Box::new(|_| None),
+        course: Course::Serve(Vec::new()),
+    };
     let error =
         server::start(config, site.fake.clone(), site.telemetry.clone(), Arc::new(state)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);

@@ -86,6 +86,7 @@ pub fn main(args: &Args, argv: Vec<String>) -> u8 {
                 *running.lock().unwrap_or_else(PoisonError::into_inner) = Some(started);
             }
             if let (Some(admin), false) = (standing.admin, args.quiet) {
+                eprintln!("live page: http://{admin}/");
                 eprintln!("metrics: http://{admin}/metrics   faults: brownout fault list --admin {admin}\n");
             }
             Ok(Arc::new(standing) as Arc<dyn Stage>)

@@ -6,7 +6,7 @@
 use super::run::Colour;
 use super::{ENVIRONMENT, USAGE, fail, loading};
 use crate::model::{Overrides, load};
-use crate::report::{Fold, Report, Terms, again, build, json, junit, markdown, text};
+use crate::report::{Fold, Report, Terms, again, build, html, json, junit, markdown, text};
 use crate::run::output::JOURNAL;
 use crate::telemetry::journal;
 use std::io::Write;
@@ -43,6 +43,8 @@ pub enum Format {
     Markdown,
     /// For CI systems
     Junit,
+    /// A page in one file
+    Html,
 }
 
 /// Tells it. The exit code is 0 whatever the verdict was: the question is what happened, not whether it was good.
@@ -56,6 +58,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> u8 {
         Format::Json => json::render(&report),
         Format::Markdown => markdown::render(&report),
         Format::Junit => junit::render(&report),
+        Format::Html => html::render(&report),
     };
     let written = match &args.out {
         Some(path) => std::fs::write(path, told).map_err(|error| format!("`{}`: {error}", path.display())),

@@ -8,7 +8,7 @@ use super::run::Admin;
 use super::stage::{self, Standing};
 use super::wrong::Wrong;
 use super::{ENVIRONMENT, USAGE, fail, in_runtime, signals};
-use crate::api::{DEFAULT_TTL, LONGEST_TTL};
+use crate::api::{Course, DEFAULT_TTL, LONGEST_TTL};
 use crate::control::{Owner, Refusal};
 use crate::model::{Experiment, FaultRule, Guardrail, Ttl};
 use crate::report::Exit;
@@ -101,7 +101,9 @@ pub(super) fn live(
     if let Err(code) = super::restore::first(&live.state) {
         return code;
     }
-    let standing = match stage::stand(experiment, seed, admin, hosts, &live.state) {
+    let ours = experiment.services.iter().filter(|service| service.is_ours());
+    let course = Course::Serve(ours.map(|service| service.name.to_string()).collect());
+    let standing = match stage::stand(experiment, seed, admin, hosts, &live.state, course) {
         Ok(standing) => standing,
         Err(error) => return fail(error.exit.code(), &error.text),
     };
@@ -398,7 +400,8 @@ mod tests {
         let experiment =
             parse(file, Path::new("t.toml"), &overrides).map_err(|p| p.render(false)).unwrap().experiment;
         let state = tempfile::tempdir().unwrap();
-        let standing = stage::stand(&experiment, 7, Admin::None, Vec::new(), state.path()).unwrap();
+        let course = Course::Serve(Vec::new());
+        let standing = stage::stand(&experiment, 7, Admin::None, Vec::new(), state.path(), course).unwrap();
         let standing = Arc::new(standing);
         let (supervisor, orders) = Supervisor::handle(Vec::new());
         standing.supervised_by(supervisor);

@@ -5,7 +5,7 @@ use super::owing::Owing;
 use super::run::{Admin, Setting, StartError};
 use super::signals;
 use super::supervision;
-use crate::api::{self, AdminConfig, AdminHandle, AdminState};
+use crate::api::{self, AdminConfig, AdminHandle, AdminState, Course};
 use crate::control::{Control, EdgeStatus, Owner, Refusal};
 use crate::model::{Ask, Edge, Experiment, FaultRule, FaultSource, On, Phase, Service, Ttl, parse_fault_on};
 use crate::report::Exit;
@@ -79,6 +79,7 @@ pub fn stand(
     admin: Admin,
     hosts: Vec<String>,
     state_folder: &Path,
+    course: Course,
 ) -> Result<Standing, StartError> {
     let Experiment { edges, faults: rules, services, .. } = experiment;
     let environment = |text: String| StartError { exit: Exit::Environment, text };
@@ -104,6 +105,7 @@ pub fn stand(
             Box::new(move |table, edges| by_hand(&table, edges, &services))
         },
         ttl_of: Box::new(move |name| ttls.iter().find(|(known, _)| known == name).and_then(|(_, ttl)| *ttl)),
+        course,
     });
     let open = |listen: SocketAddr| {
         let token = std::env::var("BROWNOUT_TOKEN").ok().filter(|token| !token.is_empty());
@@ -141,7 +143,8 @@ pub fn stand(
 /// # Errors
 /// When an address is taken or the journal cannot be written: exit code 5.
 pub fn bring_up(experiment: &Experiment, setting: &Setting) -> Result<Standing, StartError> {
-    let standing = stand(experiment, setting.seed, setting.admin, Vec::new(), &setting.state)?;
+    let course = Course::Run(Box::new(experiment.clone()));
+    let standing = stand(experiment, setting.seed, setting.admin, Vec::new(), &setting.state, course)?;
     for guardrail in &experiment.guardrails {
         standing.telemetry.guardrail_known(&guardrail.name);
     }

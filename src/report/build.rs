@@ -6,7 +6,8 @@ use super::{
     Interval, LoadResult, OneOrMany, PhaseSpan, Report, Truth, judge, services,
 };
 use crate::analysis::Findings;
-use crate::model::{Deed, Experiment, FaultRule, Metric, Phase};
+use crate::chart::Series;
+use crate::model::{Deed, Experiment, FaultRule, Metric, Phase, masked, masks};
 use crate::telemetry::{Origin, Window};
 use crate::units::Name;
 use std::collections::BTreeMap;
@@ -78,6 +79,8 @@ pub fn build(fold: &Fold, experiment: &Experiment, terms: &Terms) -> Report {
         undo: services::deeds(&fold.undone, experiment),
         findings,
         warnings,
+        series: series(fold, experiment, scale),
+        source: masked(&experiment.source.text, &masks(experiment)),
         interrupted: fold.interrupted.is_some(),
     }
 }
@@ -124,6 +127,15 @@ fn edges(fold: &Fold, experiment: &Experiment, findings: &Findings) -> Vec<EdgeR
             phases: phases(place, edge.name.as_str()),
         })
         .collect()
+}
+
+/// What each edge did over time, on the file's clock.
+fn series(fold: &Fold, experiment: &Experiment, scale: f64) -> Vec<Series> {
+    let of = |edge: usize| {
+        let series = u16::try_from(edge).ok().and_then(|edge| fold.series(edge));
+        series.map_or_else(Series::default, |series| series.scaled(scale))
+    };
+    (0..experiment.edges.len()).map(of).collect()
 }
 
 fn edge_phase(window: &Window, seconds: f64) -> EdgePhase {

@@ -2,6 +2,7 @@
 
 use super::lives::{DeedFold, ProbeFold, ServiceFold};
 use super::traffic::Crossed;
+use crate::chart::Series;
 use crate::model::Phase;
 use crate::telemetry::{Event, Recipe, Stamped, Window};
 use crate::units::Name;
@@ -45,6 +46,7 @@ pub struct Fold {
     /// What the analysis reads.
     pub(super) crossed: Crossed,
     sums: BTreeMap<(u16, Phase), Window>,
+    pub(super) series: BTreeMap<u16, Series>,
     steady: Option<BTreeMap<u16, Window>>,
 }
 
@@ -142,6 +144,12 @@ impl Fold {
         Self::default()
     }
 
+    /// Nothing happened yet; at most so many single exchanges will be held.
+    #[must_use]
+    pub fn holding(most: usize) -> Self {
+        Self { crossed: Crossed::holding(most), ..Self::default() }
+    }
+
     /// Takes the next event in.
     pub fn take(&mut self, stamped: &Stamped) {
         let t = stamped.t;
@@ -185,6 +193,7 @@ impl Fold {
                 if self.phase() == Phase::Idle && window.abandoned > 0 {
                     return;
                 }
+                self.watch(t, window);
                 self.sums
                     .entry((window.edge, phase))
                     .or_insert_with(|| Window { edge: window.edge, phase: Some(phase), ..Window::default() })

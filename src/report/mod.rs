@@ -9,6 +9,7 @@ pub mod compare;
 pub mod figures;
 mod fold;
 pub mod github;
+pub mod html;
 pub mod json;
 pub mod judge;
 mod judge_services;
@@ -19,6 +20,7 @@ pub mod markdown;
 mod recipe;
 mod replay;
 mod scorecard;
+mod series;
 mod services;
 #[cfg(test)]
 mod testing;
@@ -40,6 +42,7 @@ pub use truth::Truth;
 pub use verdict::{During, Exit, Terms, Verdict, expected};
 
 use crate::analysis::Findings;
+use crate::chart::Series;
 use crate::units::{Comparison, Op, Unit};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -107,6 +110,12 @@ pub struct Report {
     pub undo: Vec<DeedResult>,
     /// What a reader should know beside.
     pub warnings: Vec<String>,
+    /// What each edge did over time, for charts, in the order of `edges`.
+    #[serde(skip)]
+    pub series: Vec<Series>,
+    /// The text of the file without values that must not be told; a few lines of it are quoted.
+    #[serde(skip)]
+    pub source: String,
     /// The user stopped it, whatever else went wrong.
     #[serde(skip)]
     pub interrupted: bool,

@@ -33,11 +33,7 @@ pub fn signal(signal: Signal) -> &'static str {
 /// By what an edge showed that it was ill: `latency 1.5s (baseline 8ms)`.
 #[must_use]
 pub fn symptom(onset: &Onset) -> String {
-    // What is still under way has no duration yet, and what ended is as fast as ever.
-    if onset.signal == Signal::Latency
-        && onset.observed < SLOWER * onset.baseline
-        && !onset.evidence.is_empty()
-    {
+    if !is_plain(onset) && !onset.evidence.is_empty() {
         let first = onset.evidence.split(';').next().unwrap_or_default();
         return format!("{}: {first}", signal(onset.signal));
     }
@@ -47,6 +43,13 @@ pub fn symptom(onset: &Onset) -> String {
         level(onset.signal, onset.observed),
         level(onset.signal, onset.baseline)
     )
+}
+
+/// Whether the figures of an onset tell what was wrong. What is still under way has no duration yet, and what ended is as
+/// fast as ever: then only the evidence does.
+#[must_use]
+pub fn is_plain(onset: &Onset) -> bool {
+    onset.signal != Signal::Latency || onset.observed >= SLOWER * onset.baseline
 }
 
 /// Why an edge fell ill, as far as that is known.

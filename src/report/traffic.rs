@@ -44,6 +44,11 @@ impl Default for Crossed {
 }
 
 impl Crossed {
+    /// Nothing; at most so many exchanges will be held.
+    pub(super) fn holding(most: usize) -> Self {
+        Self { most, ..Self::default() }
+    }
+
     /// Exchanges of an edge, of which one logical request in so many was kept.
     pub(super) fn passed(&mut self, edge: u16, one_in: u32, exchanges: &[Passed]) {
         let one_in = one_in.max(1);

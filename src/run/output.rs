@@ -1,6 +1,6 @@
 //! Where a run writes: `runs/<time>-<name>/`, or the folder that `--out` names.
 
-use crate::report::{Report, json, junit, markdown};
+use crate::report::{Report, html, json, junit, markdown};
 use crate::units::Name;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -61,13 +61,14 @@ pub fn file_name(name: &str) -> String {
     }
 }
 
-/// Writes `report.json`, `report.md` and `junit.xml`.
+/// Writes `report.json`, `report.html`, `report.md` and `junit.xml`.
 ///
 /// # Errors
 /// When one cannot be written.
 pub fn write(folder: &Path, report: &Report) -> io::Result<()> {
     for (name, text) in [
         ("report.json", json::render(report)),
+        ("report.html", html::render(report)),
         ("report.md", markdown::render(report)),
         ("junit.xml", junit::render(report)),
     ] {

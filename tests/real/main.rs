@@ -4,12 +4,14 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod browser;
 mod content;
 mod dashboards;
 mod faults;
 mod gates;
 mod incidents;
 mod live;
+mod page;
 mod parts;
 mod readme;
 mod runs;

@@ -245,6 +245,11 @@ pub(crate) struct Ended {
 
 impl Brownout {
     pub(crate) fn start<S: AsRef<OsStr>>(folder: &Path, args: &[S]) -> Self {
+        Self::start_with(folder, args, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub(crate) fn start_with<S: AsRef<OsStr>>(folder: &Path, args: &[S], env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_brownout"));
         command
             .args(args)
@@ -257,6 +262,7 @@ impl Brownout {
             command.env_remove(name);
         }
         command.env_remove("CI").env_remove("GITHUB_ACTIONS").env_remove("GITHUB_STEP_SUMMARY");
+        command.envs(env.iter().copied());
         let mut process = Process::start(&mut command);
         let (stdout, stderr) = (Lines::default(), Lines::default());
         let readers = vec![
