@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 
 /// A latency in front of a caller with retries, a hang, an injected failure, and a service that falls ill by itself.
 const SEEDS: [u32; 4] = [SLOW, SILENT, FAILING, ILL];
-const SLOW: u32 = 9;
-const SILENT: u32 = 8;
+const SLOW: u32 = 11;
+const SILENT: u32 = 57;
 const FAILING: u32 = 2;
 const ILL: u32 = 4;
 
