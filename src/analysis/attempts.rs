@@ -136,7 +136,8 @@ impl Parents {
         Self { spans }
     }
 
-    /// The latest exchange of this id whose caller still waited at `start`; else the latest whose service still worked.
+    /// The latest exchange of this id whose caller still waited at `start`; else the latest whose service still
+    /// worked; else the latest of all: a service may go on after its answer.
     fn of_start(&self, id: (bool, u64), start: f64) -> Option<usize> {
         let from = self.spans.partition_point(|span| span.0 < id);
         let begun = self.spans.partition_point(|span| span.0 < id || (span.0 == id && span.1 <= start));
@@ -144,6 +145,6 @@ impl Parents {
         let looked = self.spans.get(from.max(begun.saturating_sub(64))..begun)?;
         let within =
             |end: fn(&Span) -> f64| looked.iter().rev().find(|span| end(span) >= start).map(|span| span.4);
-        within(|span| span.2).or_else(|| within(|span| span.3))
+        within(|span| span.2).or_else(|| within(|span| span.3)).or_else(|| looked.last().map(|span| span.4))
     }
 }
