@@ -120,6 +120,16 @@ impl<'a> View<'a> {
         self.traffic.stalls.iter().any(|stall| stall.0 <= to && from <= stall.1 + 0.1)
     }
 
+    /// Whether the caller itself was changed within this time: it may have been restarted, and begun anew.
+    pub(super) fn restarted(&self, from: f64, to: f64) -> bool {
+        let within = |at: f64| from <= at && at <= to;
+        self.traffic
+            .faults
+            .iter()
+            .filter(|fault| fault.services.contains(&self.edge.from))
+            .any(|fault| within(fault.from) || within(fault.to))
+    }
+
     pub(super) fn row(&self, place: u32) -> &Passed {
         &self.rows[place as usize]
     }

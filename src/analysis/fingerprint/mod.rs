@@ -9,6 +9,7 @@ mod calls;
 mod fallback;
 mod pool;
 mod retries;
+mod silence;
 mod timeout;
 
 use super::{Fingerprint, Traffic};
@@ -44,7 +45,7 @@ fn read(view: &View<'_>) -> Fingerprint {
         let (timeout, says) = timeout::timeout(view);
         found.timeout = take(timeout, &mut sure);
         found.evidence.push(says);
-        let (retries, says) = retries::retries(view, &hindered);
+        let (retries, says) = retries::retries(view, &hindered, found.timeout);
         found.retries = take(retries, &mut sure);
         found.evidence.push(says);
         if let Some(retries) = found.retries.filter(|retries| *retries > 0) {

@@ -56,7 +56,11 @@ impl Pauses {
 }
 
 /// How many attempts a call that is given up has, and what was seen. `hindered` are the times in which a caller was not free.
-pub(super) fn retries(view: &View<'_>, hindered: &[(f64, f64)]) -> (Option<Claim<u32>>, String) {
+pub(super) fn retries(
+    view: &View<'_>,
+    hindered: &[(f64, f64)],
+    timeout: Option<f64>,
+) -> (Option<Claim<u32>>, String) {
     if !view.telling {
         return (None, "retries cannot be told: requests look alike".into());
     }
@@ -78,7 +82,7 @@ pub(super) fn retries(view: &View<'_>, hindered: &[(f64, f64)]) -> (Option<Claim
             continue;
         }
         *longest.entry(chain.attempts.len()).or_default() += 1;
-        if is_given_up(view, chain, &pauses, hindered) {
+        if own_departures(view, chain, timeout) && is_given_up(view, chain, &pauses, hindered) {
             *given_up.entry(chain.attempts.len()).or_default() += 1;
         }
     }
@@ -122,6 +126,13 @@ pub(super) fn retries(view: &View<'_>, hindered: &[(f64, f64)]) -> (Option<Claim
         if attempts == 1 { "" } else { "s" }
     );
     (Some(Claim { value: retries, confidence: share * (1.0 - 1.0 / support as f64) }), says)
+}
+
+/// Whether every departure among these attempts is the caller's own timeout: any other is a cut, whoever made it.
+fn own_departures(view: &View<'_>, chain: &Chain, timeout: Option<f64>) -> bool {
+    chain.attempts.iter().map(|place| view.row(*place)).all(|attempt| {
+        !attempt.left() || timeout.is_some_and(|timeout| attempt.took > 0.95 * timeout - 0.003)
+    })
 }
 
 /// Whether the caller stopped of its own accord.

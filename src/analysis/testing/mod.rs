@@ -11,6 +11,7 @@ mod invent;
 mod servers;
 mod system;
 mod truth;
+mod wire;
 
 pub(crate) use chance::Chance;
 pub(crate) use invent::invent;
