@@ -14,6 +14,8 @@ const FIELDS: usize = 16;
 
 /// Places of faults.
 type Set = [u64; WORDS];
+/// Faults by what they want, in order.
+type Wants = Vec<(Vec<u8>, Set)>;
 
 /// What the faults of a plan want.
 #[derive(Debug, Default)]
@@ -22,7 +24,7 @@ pub(super) struct Index {
     /// Those that may strike any path.
     anywhere: Set,
     /// The fixed beginnings of the paths of all others: of each length, in order.
-    beginnings: Vec<(usize, Vec<(Vec<u8>, Set)>)>,
+    beginnings: Vec<(usize, Wants)>,
     /// Those that want a field: its name, and who wants which value of it.
     fields: Vec<Field>,
 }
@@ -33,7 +35,7 @@ struct Field {
     /// All that want this field.
     wanted: Set,
     /// Those to whom this very value will do, in order.
-    values: Vec<(Vec<u8>, Set)>,
+    values: Wants,
     /// Those that have a pattern for it.
     patterns: Set,
 }
@@ -45,7 +47,7 @@ fn with(set: &mut Set, place: usize) {
 }
 
 /// The entry of this key in a list that is in order.
-fn entry<'l>(list: &'l mut Vec<(Vec<u8>, Set)>, key: &[u8]) -> &'l mut Set {
+fn entry<'l>(list: &'l mut Wants, key: &[u8]) -> &'l mut Set {
     let place = match list.binary_search_by(|(known, _)| known.as_slice().cmp(key)) {
         Ok(place) => place,
         Err(place) => {

@@ -12,7 +12,7 @@ pub(super) const NONE: &str = "–";
 pub(super) fn prose(text: &str) -> Markup {
     // An odd one at the end opens nothing.
     let pieces: Vec<&str> = text.split('`').collect();
-    let last = if pieces.len() % 2 == 0 { pieces.len() - 1 } else { pieces.len() };
+    let last = if pieces.len().is_multiple_of(2) { pieces.len() - 1 } else { pieces.len() };
     html! {
         @for (n, piece) in pieces.iter().enumerate() {
             @if n >= last { "`" (piece) }

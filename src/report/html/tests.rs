@@ -1,3 +1,1 @@
 //! The page says what was found, whoever wrote the words in it, and holds nothing that runs or loads.
-
-use super::*;
