@@ -411,6 +411,23 @@ fn a_trace_is_split_by_the_call_it_belongs_to() {
 }
 
 #[test]
+fn a_request_id_that_is_handed_on_is_split_like_a_trace() {
+    let named = |began, took, bad: bool| Passed {
+        identity: Identity::Given(7),
+        ..if bad { failed(began, took) } else { well(began, took) }
+    };
+    let mut run =
+        traffic(vec![edge("in", ("x", "a"), 0.0, |_, _| None), edge("out", ("a", "b"), 0.0, |_, _| None)]);
+    // `x` gives up after 0.2 s and tries again; `a` works on for nobody and calls once for each of its attempts.
+    run.edges[0].exchanges = vec![named(1.0, 0.2, true), named(1.5, 0.2, true), named(2.0, 0.2, true)];
+    run.edges[1].exchanges = vec![named(1.1, 0.4, true), named(1.6, 0.4, true), named(2.3, 0.4, true)];
+    let counts =
+        |edge| -> Vec<u32> { Attempts::of(&run, edge).logical.iter().map(|it| it.attempts).collect() };
+    assert_eq!(counts(0), [3]);
+    assert_eq!(counts(1), [1, 1, 1]);
+}
+
+#[test]
 fn retry_after_is_honoured_or_not() {
     let asks =
         |t: f64| Passed { retry_after: Some(1.0), identity: Identity::Given(t.to_bits()), ..failed(t, 0.01) };

@@ -218,3 +218,93 @@ fn after_a_restart_of_everything_each_comes_back_in_its_order() {
         assert!(!met(&report, name, key).0, "{name}");
     }
 }
+
+/// The finding of an edge in one of the report's lists.
+fn of_edge<'r>(report: &'r Value, list: &str, edge: &str) -> &'r Value {
+    let all = report[list].as_array().unwrap();
+    all.iter().find(|one| one["edge"] == edge).unwrap_or_else(|| panic!("no `{edge}` in {list}: {all:#?}"))
+}
+
+/// Who fell ill by itself.
+fn sources(report: &Value) -> Vec<&str> {
+    let all = report["cascade"].as_array().unwrap().iter();
+    all.filter(|one| one["source"] == true).map(|one| one["edge"].as_str().unwrap()).collect()
+}
+
+fn near(value: &Value, wanted: f64, share: f64) -> bool {
+    value.as_f64().is_some_and(|value| (value - wanted).abs() <= wanted * share)
+}
+
+#[test]
+#[ignore = "with real parts (python3), a minute: ./check real"]
+fn after_a_cut_timeout_the_provider_is_the_source_and_the_pool_a_symptom() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ended, report) = replay(folder.path(), "timeout-cut");
+    assert_eq!((ended.code, &report["verdict"]), (1, &"failed".into()), "{ended:?}");
+    assert_eq!(sources(&report), ["provider"], "{:#}", report["cascade"]);
+    let at = |edge: &str| of_edge(&report, "cascade", edge)["at"].as_f64().unwrap();
+    for symptom in ["database", "payments", "checkout"] {
+        assert!(at("provider") <= at(symptom) + 0.5, "{symptom}: {:#}", report["cascade"]);
+    }
+    assert!(expectation(&report, "it spreads from there", "onset_order", "fault")["met"] == true);
+    // Four attempts a charge until the breaker opens, and then none: what is seen lies between.
+    let attempts = report["amplification"].as_array().unwrap().iter();
+    let mut attempts = attempts.filter(|one| one["edge"] == "provider" && one["phase"] == "fault");
+    let amplified = attempts.next().unwrap()["amplification"].as_f64().unwrap();
+    assert!((2.0..4.05).contains(&amplified), "{amplified}");
+    assert!(!met(&report, "connections suffice", "open_connections").0);
+    // what payments is made of, as far as it showed: what is not told is not wrong
+    let payments = of_edge(&report, "fingerprints", "provider");
+    assert!(near(&payments["timeout"], 0.5, 0.05), "{payments:#}");
+    assert!(payments["retries"].is_null() || payments["retries"] == 3, "{payments:#}");
+    let failures = &payments["breaker"]["failures"];
+    assert!(failures.is_null() || near(failures, 10.0, 0.1), "{payments:#}");
+    let pool = &of_edge(&report, "fingerprints", "database")["pool"];
+    assert!(pool.is_null() || near(pool, 50.0, 0.02), "{pool}");
+    let recovery = of_edge(&report, "recovery", "provider");
+    assert_eq!(recovery["state"], "recovered", "{recovery:#}");
+}
+
+#[test]
+#[ignore = "with real parts (python3), a minute: ./check real"]
+fn with_the_timeout_as_it_was_nothing_is_tried_twice_and_all_connections_suffice() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ended, report) = replay(folder.path(), "timeout-patient");
+    for (name, key) in [
+        ("users see nothing of it", "success_rate"),
+        ("retries do not multiply the load", "amplification"),
+        ("connections suffice", "open_connections"),
+    ] {
+        assert!(met(&report, name, key).0, "{name}: {ended:?}");
+    }
+}
+
+#[test]
+#[ignore = "with real parts (python3), two minutes: ./check real"]
+fn a_retry_storm_outlives_its_cause_and_three_runs_tell_the_same_story() {
+    let mut stories = Vec::new();
+    for _ in 0..3 {
+        let folder = tempfile::tempdir().unwrap();
+        let (ended, report) = replay(folder.path(), "retry-storm");
+        let order = report["cascade"].as_array().unwrap().iter();
+        let order: Vec<String> = order.map(|one| one["edge"].as_str().unwrap().into()).collect();
+        let catalog = of_edge(&report, "recovery", "catalog");
+        assert_eq!(catalog["state"], "not", "{catalog:#}");
+        assert!(catalog["sustained_by"].is_string(), "{catalog:#}");
+        let sources: Vec<String> = sources(&report).into_iter().map(str::to_owned).collect();
+        stories.push((ended.code, report["verdict"].clone(), sources, order));
+    }
+    let told =
+        (1, "failed".into(), vec!["catalog".to_owned()], vec!["catalog".to_owned(), "shop".to_owned()]);
+    assert!(stories.iter().all(|story| *story == told), "{stories:#?}");
+}
+
+#[test]
+#[ignore = "with real parts (python3), a minute: ./check real"]
+fn with_a_retry_budget_the_same_silence_ends_when_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ended, report) = replay(folder.path(), "retry-budget");
+    assert_eq!(sources(&report), ["catalog"], "{:#}", report["cascade"]);
+    assert_eq!(of_edge(&report, "recovery", "catalog")["state"], "recovered", "{ended:?}");
+    assert_eq!(of_edge(&report, "recovery", "shop")["state"], "recovered", "{ended:?}");
+}

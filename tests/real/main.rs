@@ -15,4 +15,5 @@ mod page;
 mod parts;
 mod readme;
 mod runs;
+mod systems;
 mod terminal;

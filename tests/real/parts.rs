@@ -52,6 +52,10 @@ impl Process {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }
 
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// The exit code, or 128 + the signal as shells tell it.
     pub(crate) fn code(&mut self) -> i32 {
         let status = wait("the end of a process", || self.child.try_wait().unwrap());
