@@ -14,5 +14,6 @@ mod live;
 mod page;
 mod parts;
 mod readme;
+mod report_page;
 mod runs;
 mod terminal;
