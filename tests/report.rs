@@ -1,12 +1,12 @@
 //! Reports of journals: each `tests/golden/report/NAME.jsonl`, held against the experiment `NAME.toml` beside it, is
-//! `NAME.txt`, `NAME.report.json`, `NAME.md` and `NAME.xml`. `BLESS=1` writes them anew.
+//! `NAME.txt`, `NAME.report.json`, `NAME.md` and `NAME.xml`, and some are `NAME.html`. `BLESS=1` writes them anew.
 
 use brownout::analysis::{
     Amplified, Breaker, Control, Counted, Findings, Fingerprint, Honesty, Onset, Recovered, Recovery, Signal,
     Surge,
 };
 use brownout::model::{self, Experiment, Overrides};
-use brownout::report::{Exit, Fold, Report, Terms, again, build, json, junit, markdown, recipe, text};
+use brownout::report::{Exit, Fold, Report, Terms, again, build, html, json, junit, markdown, recipe, text};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,19 @@ const CASES: [(&str, u8); 8] = [
     ("interrupted", 130),
     ("drift", 1),
 ];
+
+/// Those whose `NAME.html` is kept too.
+const HTML: [&str; 2] = ["aborted", "drift"];
+
+/// A page without its style, a line an element.
+fn page(report: &Report) -> String {
+    let page = html::render(report);
+    let (before, rest) = page.split_once("<style>").unwrap();
+    let (_, after) = rest.split_once("</style>").unwrap();
+    let (head, policy) = before.split_once("style-src 'sha256-").unwrap();
+    let (_, policy) = policy.split_once('\'').unwrap();
+    format!("{head}style-src {policy}<style></style>{after}").replace("><", ">\n<")
+}
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/report").join(name)
@@ -65,6 +78,9 @@ fn journals_become_reports() {
         golden(&format!("{name}.txt"), &text::render(&report, false));
         golden(&format!("{name}.report.json"), &json::render(&report));
         golden(&format!("{name}.xml"), &junit::render(&report));
+        if HTML.contains(&name) {
+            golden(&format!("{name}.html"), &page(&report));
+        }
         golden(&format!("{name}.md"), &markdown::render(&report));
     }
 }
@@ -160,6 +176,7 @@ fn a_cascade_is_told() {
     let report = spread();
     golden("spread.text", &text::render(&report, false));
     golden("spread.markdown", &markdown::render(&report));
+    golden("spread.html", &page(&report));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.schema.json");
     let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let value: Value = serde_json::from_str(&json::render(&report)).unwrap();

@@ -38,13 +38,11 @@ pub(super) fn of_all(traffic: &Traffic, findings: &Findings) -> Vec<Turn> {
                 evidence,
             }));
         };
-        let kinds: [(Turned, &str, fn(&Passed) -> bool); 2] = [
-            (Turned::GivenUp, "gave up", |passed| passed.left()),
-            (Turned::Failing, "failed", |passed| passed.failed && !passed.left()),
-        ];
-        for (what, word, is) in kinds.into_iter().filter(|(what, ..)| !edge.tcp || *what == Turned::Failing) {
-            tell(what, of_kind(edge, baseline, fault, word, is));
+        if !edge.tcp {
+            tell(Turned::GivenUp, of_kind(edge, baseline, fault, "gave up", Passed::left));
         }
+        let failed = |passed: &Passed| passed.failed && !passed.left();
+        tell(Turned::Failing, of_kind(edge, baseline, fault, "failed", failed));
         tell(Turned::Full, caller.and_then(|caller| full(edge, caller, baseline, fault)));
         tell(Turned::Ceased, caller.and_then(|caller| ceased(edge, caller, fault)));
     }
@@ -62,7 +60,7 @@ fn of_kind(
     baseline: PhaseSpan,
     fault: PhaseSpan,
     word: &str,
-    is: fn(&Passed) -> bool,
+    is: impl Fn(&Passed) -> bool,
 ) -> Option<(f64, String)> {
     let ended = |span| edge.exchanges.iter().filter(move |passed| within(passed.ended(), span));
     let (all, known) = (ended(baseline).count(), ended(baseline).filter(|passed| is(passed)).count());
@@ -111,12 +109,10 @@ fn ceased(edge: &EdgeTraffic, caller: &Fingerprint, fault: PhaseSpan) -> Option<
     let breaker = caller.breaker?;
     let least = breaker.open_for.map_or(SILENCE, |open| (open * 0.8).max(SILENCE.min(open)));
     let calls: Vec<&Passed> = edge.exchanges.iter().filter(|passed| within(passed.began, fault)).collect();
-    let mut before = f64::NEG_INFINITY;
     for pair in calls.windows(2) {
         let [call, next] = pair else { continue };
-        before = before.max(if call.ended() <= next.began { call.ended() } else { call.began });
         if next.began - call.began >= least {
-            return Some((before, format!("no call for {:.1} s", next.began - before)));
+            return Some((call.began, format!("no call for {:.1} s", next.began - call.began)));
         }
     }
     None

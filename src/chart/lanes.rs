@@ -23,6 +23,8 @@ pub enum Stretch {
     Fault(f64, f64, String),
     /// An edge was ill.
     Ill(f64, f64, String),
+    /// An edge was ill because another was.
+    Followed(f64, f64, String),
     /// Something is as it should be: a process that is ready.
     Well(f64, f64, String),
     /// Something is not: a process with another environment, an exposure.
@@ -93,6 +95,7 @@ fn drawn(stretch: &Stretch, x: impl Fn(f64) -> f64, middle: f64) -> Markup {
     match stretch {
         Stretch::Fault(from, to, name) => bar("fault-bar", *from, *to, name, 4.0),
         Stretch::Ill(from, to, name) => bar("bar ill", *from, *to, name, 5.0),
+        Stretch::Followed(from, to, name) => bar("bar followed", *from, *to, name, 5.0),
         Stretch::Well(from, to, name) => bar("bar well", *from, *to, name, 4.0),
         Stretch::Odd(from, to, name) => bar("bar odd", *from, *to, name, 4.0),
         Stretch::Mark(at, sign, name) => html! {

@@ -16,16 +16,23 @@ const LEFT: f64 = 46.0;
 const RIGHT: f64 = 352.0;
 const TOP: f64 = 30.0;
 const FOOT: f64 = 116.0;
-/// So many pieces are drawn.
-const PIECES: usize = 300;
+/// So many pieces are drawn of gauges, and of rates and latencies, which jump about where few exchanges make a piece.
+const FINE: usize = 300;
+const COARSE: usize = 120;
+/// The shortest of these, in seconds.
+const SHORT: f64 = 0.75;
+/// A piece that is longer than this, in seconds, may hide a peak: it is drawn beside.
+const HIDES: f64 = 5.0;
 /// A line goes on over a gap of this many pieces.
-const BRIDGE: f64 = 6.0;
+const BRIDGE: f64 = 3.5;
 
 /// Requests (or connections) per second, with the share that failed at the foot, by whose doing.
 #[must_use]
 pub fn rate(frame: &Frame, series: &Series, edge: &str) -> Markup {
-    let slices = series.within(frame.from, frame.to, PIECES);
-    let highest = slices.iter().map(Slice::rate).fold(0.0, f64::max);
+    let slices = series.within(frame.from, frame.to, coarse(frame));
+    let peaks = slices.iter().any(|slice| slice.seconds > HIDES);
+    let peak = |slice: &Slice| if peaks { slice.highest } else { slice.rate() };
+    let highest = slices.iter().map(peak).fold(0.0, f64::max);
     let (all, failed, injected) = slices.iter().fold((0, 0, 0), |(all, failed, injected), slice| {
         (all + slice.all(), failed + slice.failed(), injected + slice.injected)
     });
@@ -36,7 +43,7 @@ pub fn rate(frame: &Frame, series: &Series, edge: &str) -> Markup {
             digits(highest)
         ),
     };
-    let axis = Axis::over(Kind::Count, slices.iter().map(|slice| slice.highest));
+    let axis = Axis::over(Kind::Count, slices.iter().map(peak));
     // Each layer is drawn from the foot, the widest first: what stands lower hides what is behind it.
     type Layer = (&'static str, &'static str, fn(&Slice) -> u64);
     let layers: [Layer; 5] = [
@@ -58,7 +65,7 @@ pub fn rate(frame: &Frame, series: &Series, edge: &str) -> Markup {
         @for (n, layer) in layers.iter().enumerate() {
             @if seen(layer) { path class=(format!("area {}", layer.0)) d=(area(n).text()) {} }
         }
-        @if slices.iter().any(|slice| slice.highest > slice.lowest + 1e-9) {
+        @if peaks {
             path class="envelope" d=(steps(frame, &slices, |slice| axis.place(slice.highest), Shape::Line).text()) {}
         }
     };
@@ -75,7 +82,7 @@ pub fn rate(frame: &Frame, series: &Series, edge: &str) -> Markup {
 /// Half of the durations, 95 % and 99 % of them lie below these lines.
 #[must_use]
 pub fn latency(frame: &Frame, series: &Series, edge: &str) -> Markup {
-    let slices = series.within(frame.from, frame.to, PIECES);
+    let slices = series.within(frame.from, frame.to, coarse(frame));
     let of = |q: f64| slices.iter().filter_map(move |slice| slice.durations.quantile(q));
     let axis = Axis::over(Kind::Seconds, of(0.5).chain(of(1.0)));
     let highest = of(0.99).fold(0.0, f64::max);
@@ -107,7 +114,7 @@ pub fn latency(frame: &Frame, series: &Series, edge: &str) -> Markup {
 /// How many exchanges were in flight at once, and how many connections were open.
 #[must_use]
 pub fn in_flight(frame: &Frame, series: &Series, edge: &str) -> Markup {
-    let slices = series.within(frame.from, frame.to, PIECES);
+    let slices = series.within(frame.from, frame.to, FINE);
     let most = |of: fn(&Slice) -> u64| slices.iter().map(of).max().unwrap_or(0);
     let (flying, open) = (most(|slice| slice.in_flight), most(|slice| slice.connections));
     let says = format!("at most {flying} in flight and {open} connections open");
@@ -145,6 +152,11 @@ struct Key {
 enum Swatch {
     Box,
     Line,
+}
+
+/// How many pieces there are where they must not be too short.
+fn coarse(frame: &Frame) -> usize {
+    ((frame.length() / SHORT) as usize).clamp(8, COARSE)
 }
 
 fn x(frame: &Frame, t: f64) -> f64 {
@@ -310,8 +322,7 @@ fn steps_where(frame: &Frame, slices: &[Slice], places: impl Fn(&Slice) -> Optio
 
 /// A line through the middles of the pieces that have a value; a long gap stays one.
 fn joined(frame: &Frame, slices: &[Slice], place: impl Fn(&Slice) -> Option<f64>) -> Path {
-    let bridge = (RIGHT - LEFT) / PIECES as f64 * BRIDGE;
-    let bridge = bridge.max((RIGHT - LEFT) / frame.length() * 1.2);
+    let bridge = (RIGHT - LEFT) / coarse(frame) as f64 * BRIDGE;
     let mut path = Path::default();
     let mut last: Option<f64> = None;
     for slice in slices {

@@ -32,7 +32,7 @@ impl Browser {
         command
             .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
             .args(["--no-first-run", "--disable-background-networking", "--disable-component-update"])
-            .args(["--hide-scrollbars", "--remote-debugging-port=0"])
+            .args(["--disable-sync", "--disable-quic", "--hide-scrollbars", "--remote-debugging-port=0"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank")
             .stdin(Stdio::null())
@@ -187,6 +187,14 @@ impl Browser {
         assert!(png.starts_with(b"\x89PNG"));
         fs::write(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.png")), png)
             .unwrap();
+    }
+
+    /// What a printer gets, as PDF, kept beside the pictures.
+    pub(crate) fn printed(&mut self) -> Vec<u8> {
+        let result = self.call("Page.printToPDF", json!({ "printBackground": true }));
+        let pdf = decoded(result["data"].as_str().unwrap());
+        fs::write(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("report.pdf"), &pdf).unwrap();
+        pdf
     }
 
     /// Errors and warnings of the console, and exceptions.

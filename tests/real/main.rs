@@ -14,6 +14,7 @@ mod live;
 mod page;
 mod parts;
 mod readme;
+mod report_page;
 mod runs;
 mod systems;
 mod terminal;

@@ -14,7 +14,7 @@ pub(super) fn section(report: &Report) -> Option<Section> {
     let body = html! {
         div class="cards" { @for one in &report.findings.fingerprints { (card(report, one)) } }
     };
-    let lead = "Read from the edges alone. A dash is no claim: it did not show in this run, which does not mean that it is not there.";
+    let lead = "Read from the edges alone. A dash is no claim: whether it is there did not show in this run; the sentences below say what was looked for and not seen.";
     Some(Section { id: "callers", title: "What the callers are made of", lead, body })
 }
 
@@ -23,14 +23,11 @@ fn card(report: &Report, one: &Fingerprint) -> Markup {
     let backoff = one.backoff.as_ref().filter(|gaps| !gaps.is_empty());
     let claims: [(&str, Option<String>); 6] = [
         ("gives up after", one.timeout.map(seconds)),
-        ("tries again", one.retries.map(|n| if n == 1 { "once".into() } else { format!("{n} times") })),
+        ("tries again", one.retries.map(times)),
         ("pauses", backoff.map(|gaps| gaps.iter().map(|gap| seconds(*gap)).collect::<Vec<_>>().join(", "))),
         ("breaker", one.breaker.map(breaker)),
         ("at once", one.pool.map(|n| format!("{n} at most"))),
-        (
-            "falls back",
-            one.fallback.map(|share_well| format!("{} of its answers well all the same", share(share_well))),
-        ),
+        ("falls back", one.fallback.map(falls_back)),
     ];
     html! {
         article class="card" {
@@ -41,7 +38,7 @@ fn card(report: &Report, one: &Fingerprint) -> Markup {
                         dt { (name) }
                         @match claim {
                             Some(claim) => dd { (claim) },
-                            None => dd class="soft" { "– not seen" },
+                            None => dd class="soft" { "– not told" },
                         }
                     }
                 }
@@ -66,4 +63,17 @@ fn breaker(breaker: Breaker) -> String {
         breaker.failures.map_or_else(String::new, |n| format!(" after {}", plural(u64::from(n), what)));
     let open = breaker.open_for.map_or_else(String::new, |open| format!(", for {}", seconds(open)));
     format!("opens{after}{open}")
+}
+
+fn times(retries: u32) -> String {
+    match retries {
+        0 => "no".into(),
+        1 => "once".into(),
+        n => format!("{n} times"),
+    }
+}
+
+/// What it answers its own caller when this edge fails.
+fn falls_back(well: f64) -> String {
+    if well <= 0.0 { "no".into() } else { format!("{} of its answers are well all the same", share(well)) }
 }

@@ -34,6 +34,7 @@ fn one(report: &Report, place: usize, edge: &EdgeResult) -> Markup {
                 div class="charts" {
                     figure { (chart::rate(&frame, series, &edge.name)) }
                     @if timed { figure { (chart::latency(&frame, series, &edge.name)) } }
+                    @else { p class="none" { "No duration was measured on this edge." } }
                     figure { (chart::in_flight(&frame, series, &edge.name)) }
                 }
             }
@@ -46,8 +47,10 @@ fn figures(edge: &EdgeResult) -> Markup {
     let any = |of: fn(&EdgePhase) -> u64| edge.phases.values().any(|phase| of(phase) > 0);
     let (injected, left, zombie) =
         (any(|phase| phase.injected), any(|phase| phase.abandoned), any(|phase| phase.zombie));
-    let mut columns =
-        vec!["phase", "#requests", "#rate", "#success", "#p50", "#p95", "#p99", "#in flight", "#connections"];
+    let timed = edge.phases.values().any(|phase| phase.p50.is_some());
+    let mut columns = vec!["phase", "#requests", "#rate", "#success"];
+    columns.extend(timed.then_some(["#p50", "#p95", "#p99"]).into_iter().flatten());
+    columns.extend(["#in flight", "#connections"]);
     columns.extend(left.then_some("#callers left"));
     columns.extend(zombie.then_some("#zombies"));
     columns.extend(injected.then_some("#by a fault"));
@@ -59,7 +62,9 @@ fn figures(edge: &EdgeResult) -> Markup {
                 td class="n" { (or_dash(phase.rate.map(|rate| number(Unit::PerSecond, rate)))) }
                 @let failed = phase.success_rate.is_some_and(|rate| rate < 1.0);
                 td class=(if failed { "n bad" } else { "n" }) { (or_dash(phase.success_rate.map(share))) }
-                @for quantile in [phase.p50, phase.p95, phase.p99] { td class="n" { (or_dash(quantile.map(seconds))) } }
+                @if timed {
+                    @for quantile in [phase.p50, phase.p95, phase.p99] { td class="n" { (or_dash(quantile.map(seconds))) } }
+                }
                 td class="n" { (phase.in_flight_max) }
                 td class="n" { (phase.connections_max) }
                 @if left { td class="n" { (phase.abandoned) } }

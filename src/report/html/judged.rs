@@ -7,39 +7,66 @@ use crate::report::{CheckResult, GuardrailResult, Report};
 use crate::units::Comparison;
 use maud::{Markup, html};
 
+/// The checks of the phases that were reached, each with what was seen on the baseline. A baseline that held is a remark on
+/// the check that matters, if there is one.
+pub(super) fn told(report: &Report) -> Vec<(&CheckResult, Option<&CheckResult>)> {
+    let reached: Vec<&CheckResult> =
+        report.expectations.iter().filter(|check| phase(report, check.phase).is_some()).collect();
+    let same = |a: &CheckResult, b: &CheckResult| {
+        a.phase != b.phase
+            && a.name == b.name
+            && a.key == b.key
+            && a.line == b.line
+            && a.target() == b.target()
+    };
+    let mut told = Vec::new();
+    for check in &reached {
+        let mut others = reached.iter().filter(|other| same(check, other));
+        if check.phase == "baseline" && check.met == Some(true) && others.clone().next().is_some() {
+            continue;
+        }
+        told.push((*check, others.find(|other| other.phase == "baseline").copied()));
+    }
+    told
+}
+
 pub(super) fn expectations(report: &Report) -> Option<Section> {
     if report.expectations.is_empty() {
         return None;
     }
-    let (reached, not): (Vec<&CheckResult>, Vec<&CheckResult>) =
-        report.expectations.iter().partition(|check| phase(report, check.phase).is_some());
-    let rows = html! { @for check in &reached { (row(report, check)) } };
-    let columns = ["", "expectation", "what", "phase", "#seen", "#expected", "in the file"];
+    let told = told(report);
+    let before = told.iter().any(|(_, before)| before.is_some());
+    let rows = html! { @for (check, base) in &told { (row(report, check, *base, before)) } };
+    let mut columns = vec!["", "expectation", "what", "phase"];
+    columns.extend(before.then_some("#baseline"));
+    columns.extend(["#seen", "#expected", "in the file"]);
+    let missed =
+        report.expectations.iter().filter(|check| phase(report, check.phase).is_none()).count() as u64;
     let body = html! {
-        (table(&columns, &rows))
-        @if !not.is_empty() { p class="soft" { (plural(not.len() as u64, "check")) " of phases that were not reached" } }
+        @if !told.is_empty() { (table(&columns, &rows)) }
+        @if missed > 0 { p class="soft" { (plural(missed, "check")) " of phases that were not reached" } }
     };
     Some(Section { id: "expectations", title: "Expectations", lead: "", body })
 }
 
-fn row(report: &Report, check: &CheckResult) -> Markup {
-    let before = check
-        .vs
-        .map(|vs| format!("{}, baseline {}", number(vs.unit, vs.value), number(vs.unit, vs.baseline)));
+fn row(report: &Report, check: &CheckResult, base: Option<&CheckResult>, before: bool) -> Markup {
+    let compared =
+        check.vs.map(|vs| format!("{} to {}", number(vs.unit, vs.baseline), number(vs.unit, vs.value)));
     html! {
         tr {
             td { (mark(check.met)) }
             th scope="row" { (check.name) }
             td { (prose(&check.subject())) }
             td { (check.phase) }
+            @if before { td class="n soft" { (or_dash(base.and_then(CheckResult::seen))) } }
             td class=(if check.met == Some(false) { "n bad" } else { "n" }) {
                 (or_dash(check.seen()))
-                @if let Some(before) = before { span class="soft small under" { (before) } }
+                @if let Some(compared) = compared { " " span class="soft small" { (compared) } }
             }
             td class="n" { (check.expected()) }
             td { (quote(report, check.line)) }
         }
-        @if let Some(reason) = &check.reason { tr class="why" { td {} td colspan="6" class="soft" { (prose(reason)) } } }
+        @if let Some(reason) = &check.reason { tr class="why" { td {} td colspan="7" class="soft" { (prose(reason)) } } }
     }
 }
 

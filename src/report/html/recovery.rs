@@ -1,7 +1,7 @@
 //! Whether it came back, in which order and with what surge; and how many attempts a request became.
 
 use super::Section;
-use super::parts::{NONE, or_dash, prose, table};
+use super::parts::{NONE, names, or_dash, prose, table};
 use crate::analysis::{Amplified, Recovered, Recovery};
 use crate::chart;
 use crate::report::Report;
@@ -71,10 +71,20 @@ fn word(state: Recovered) -> &'static str {
 
 /// Attempts per logical request, by edge and phase.
 pub(super) fn amplification(report: &Report) -> Option<Section> {
-    let all: Vec<&Amplified> = report.findings.amplification.iter().filter(|one| one.attempts > 0).collect();
-    if all.is_empty() {
+    let seen: Vec<&Amplified> = report
+        .findings
+        .amplification
+        .iter()
+        .filter(|one| one.attempts > 0 && one.phase != "warmup")
+        .collect();
+    if seen.is_empty() {
         return None;
     }
+    let repeats = |edge: &str| seen.iter().any(|one| one.edge == edge && one.attempts > one.logical);
+    let mut single: Vec<&str> =
+        seen.iter().map(|one| one.edge.as_str()).filter(|edge| !repeats(edge)).collect();
+    single.dedup();
+    let all: Vec<&Amplified> = seen.iter().copied().filter(|one| repeats(&one.edge)).collect();
     let honoured = all.iter().any(|one| one.retry_after_honoured.is_some());
     let mut columns = vec![
         "edge",
@@ -103,8 +113,14 @@ pub(super) fn amplification(report: &Report) -> Option<Section> {
             }
         }
     };
+    let body = html! {
+        @if !all.is_empty() { (table(&columns, &rows)) }
+        @if !single.is_empty() {
+            p class="beyond" { "On " (prose(&names(&single))) " every request was one attempt." }
+        }
+    };
     let lead = "How many attempts reached an edge for each logical request of its caller.";
-    Some(Section { id: "amplification", title: "Amplification", lead, body: table(&columns, &rows) })
+    Some(Section { id: "amplification", title: "Amplification", lead, body })
 }
 
 fn histogram(one: &Amplified) -> Markup {

@@ -37,7 +37,12 @@ pub(super) fn traffic(report: &Report) -> Option<Section> {
 pub(super) fn remarks(report: &Report) -> Option<Section> {
     let honesty = &report.findings.honesty;
     let overhead = honesty.overhead_p50.or(honesty.overhead_p99).map(|_| {
-        let of = |value: Option<f64>| value.map_or_else(|| NONE.into(), seconds);
+        let of = |value: Option<f64>| {
+            value.map_or_else(
+                || NONE.into(),
+                |value| if value < 1e-5 { "less than 0.01ms".into() } else { seconds(value) },
+            )
+        };
         format!(
             "Brownout itself took {} of an exchange that no fault held (median), {} at the 99th percentile.",
             of(honesty.overhead_p50),

@@ -122,7 +122,11 @@ fn ill(report: &Report, n: usize, onset: &Onset) -> Lane {
     Lane {
         name: format!("{} is ill", onset.edge),
         stretches: vec![
-            Stretch::Ill(from, to.max(from), text.clone()),
+            if onset.source {
+                Stretch::Ill(from, to.max(from), text.clone())
+            } else {
+                Stretch::Followed(from, to.max(from), text.clone())
+            },
             Stretch::Mark(from, (n + 1).to_string(), text),
         ],
     }

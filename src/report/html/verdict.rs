@@ -1,6 +1,7 @@
 //! The head of the page: what was asked, what came of it and why, and the run in four figures.
 
-use super::parts::{end, names, phase, plural, prose};
+use super::judged;
+use super::parts::{end, names, plural, prose};
 use crate::analysis::Recovered;
 use crate::report::figures::{clock, number, seconds};
 use crate::report::told::{is_plain, level, signal};
@@ -24,7 +25,7 @@ pub(super) fn head(report: &Report) -> Markup {
             h1 { (asked) }
             p class="verdict" {
                 span class="badge" { (report.verdict.as_str()) }
-                span { (meaning(report.verdict)) }
+                span { (meaning(report)) }
                 span class="soft" { "exit code " (report.exit) }
             }
             @if let Some(remark) = remark(report) { p class="soft" { (prose(remark)) } }
@@ -46,15 +47,24 @@ pub(super) fn head(report: &Report) -> Markup {
     }
 }
 
-fn meaning(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Passed => "every expectation held",
-        Verdict::Failed => "an expectation did not hold, or the command failed",
-        Verdict::Inconclusive => "nothing can be learned from this run",
-        Verdict::Unsteady => "the steady state did not hold before any fault: nothing was learned",
-        Verdict::Aborted => "a guardrail or the kill switch ended the fault phase",
-        Verdict::Interrupted => "interrupted by the user",
-        Verdict::Error => "the run could not be carried out as asked",
+fn meaning(report: &Report) -> String {
+    let failed = judged::told(report).iter().filter(|(check, _)| check.met == Some(false)).count();
+    let command = report.command.as_ref().is_some_and(|command| !command.stopped && command.exit != Some(0));
+    match report.verdict {
+        Verdict::Passed => "every expectation held".into(),
+        Verdict::Failed => match (failed, command) {
+            (0, true) => "the command failed".into(),
+            (0 | 1, false) => "an expectation did not hold".into(),
+            (failed, false) => format!("{failed} expectations did not hold"),
+            (failed, true) => {
+                format!("{} did not hold, and the command failed", plural(failed as u64, "expectation"))
+            }
+        },
+        Verdict::Inconclusive => "nothing can be learned from this run".into(),
+        Verdict::Unsteady => "the steady state did not hold before any fault: nothing was learned".into(),
+        Verdict::Aborted => "a guardrail or the kill switch ended the fault phase".into(),
+        Verdict::Interrupted => "interrupted by the user".into(),
+        Verdict::Error => "the run could not be carried out as asked".into(),
     }
 }
 
@@ -96,6 +106,17 @@ fn short(report: &Report) -> Option<String> {
     if sources.len() > 1 {
         text += &format!(" {} are sources by themselves.", names(&sources));
     }
+    let not: Vec<&str> = found
+        .recovery
+        .iter()
+        .filter(|one| one.state == Recovered::Not)
+        .map(|one| one.edge.as_str())
+        .collect();
+    if !not.is_empty() {
+        text += &format!(" {} did not come back.", names(&not));
+    } else if let Some((within, _)) = slowest(report) {
+        text += &format!(" All was as before {} after heal.", seconds(within));
+    }
     Some(text)
 }
 
@@ -103,11 +124,10 @@ fn short(report: &Report) -> Option<String> {
 fn figures(report: &Report) -> Markup {
     let found = &report.findings;
     let mut tiles: Vec<(&str, String, String)> = Vec::new();
-    let judged = report.expectations.iter().filter(|check| phase(report, check.phase).is_some());
-    let (held, all) =
-        judged.fold((0, 0), |(held, all), check| (held + u64::from(check.met == Some(true)), all + 1));
-    if all > 0 {
-        tiles.push(("expectations", format!("{held} of {all}"), "checks held".into()));
+    let told = judged::told(report);
+    if !told.is_empty() {
+        let held = told.iter().filter(|(check, _)| check.met == Some(true)).count();
+        tiles.push(("expectations", format!("{held} of {}", told.len()), "held".into()));
     }
     let looked = found.cascade.len() + found.unmoved.len();
     if looked > 0 {
@@ -156,17 +176,18 @@ fn figures(report: &Report) -> Markup {
     }
 }
 
+/// The last edge to come back.
+fn slowest(report: &Report) -> Option<(f64, &str)> {
+    let back = report.findings.recovery.iter().filter(|one| one.state == Recovered::Recovered);
+    back.filter_map(|one| Some((one.within?, one.edge.as_str()))).max_by(|a, b| a.0.total_cmp(&b.0))
+}
+
 fn recovery(report: &Report) -> Option<(&'static str, String, String)> {
-    let recovery = &report.findings.recovery;
-    let of = |state| recovery.iter().filter(move |one| one.state == state);
-    let not = of(Recovered::Not).count() as u64;
-    let slowest = of(Recovered::Recovered)
-        .filter_map(|one| Some((one.within?, one)))
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match (not, slowest) {
+    let not = report.findings.recovery.iter().filter(|one| one.state == Recovered::Not).count() as u64;
+    match (not, slowest(report)) {
         (0, None) => None,
-        (0, Some((within, one))) => {
-            Some(("recovery", seconds(within), format!("after heal; slowest: {}", one.edge)))
+        (0, Some((within, edge))) => {
+            Some(("recovery", seconds(within), format!("after heal; slowest: {edge}")))
         }
         (not, _) => Some(("recovery", "no".into(), format!("{} did not come back", plural(not, "edge")))),
     }
