@@ -3,7 +3,7 @@
 
 use brownout::analysis::{
     Amplified, Breaker, Control, Counted, Findings, Fingerprint, Honesty, Onset, Recovered, Recovery, Signal,
-    Surge,
+    Surge, Turn, Turned,
 };
 use brownout::model::{self, Experiment, Overrides};
 use brownout::report::{Exit, Fold, Report, Terms, again, build, html, json, junit, markdown, recipe, text};
@@ -132,6 +132,10 @@ fn spread() -> Report {
             onset("provider", 0.412, Signal::Latency, 0.008, 1.5, None),
             onset("a database with a rather long name", 3.1, Signal::Connections, 4.0, 50.0, Some("provider")),
             onset("checkout", 3.94, Signal::Errors, 0.0, 0.62, Some("a database with a rather long name")),
+        ],
+        turns: vec![
+            Turn { edge: "provider".into(), at: 0.9, what: Turned::GivenUp, evidence: "12 of 12 gave up within 2 s".into() },
+            Turn { edge: "provider".into(), at: 6.1, what: Turned::Ceased, evidence: "no call for 5.0 s".into() },
         ],
         unmoved: vec!["search".into(), "cache".into()],
         unjudged: [("mail".to_owned(), "no traffic on the baseline".to_owned())].into(),

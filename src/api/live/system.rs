@@ -9,6 +9,7 @@ use crate::chart::{self, Graph, Lane, Stretch};
 use crate::control::EdgeStatus;
 use crate::model::Phase;
 use crate::report::figures;
+use crate::report::told::turned;
 use crate::units::Unit;
 use maud::{Markup, html};
 
@@ -122,6 +123,11 @@ pub(super) fn cascade(view: &View<'_>) -> Markup {
             }
         } @else {
             ol class="cascade" { @for onset in &view.findings.cascade { (fell(view, onset)) } }
+        }
+        @for turn in view.findings.turns.iter().take(24) {
+            p class="note" {
+                "+" (seconds(view.told(turn.at))) " " (short(&turn.edge, NAME)) ": " (turned(turn))
+            }
         }
         @for (edge, why) in &view.findings.unjudged { p class="note" { (short(edge, NAME)) ": " (why) } }
         @for caution in &view.findings.cautions { p class="note" { (caution) } }

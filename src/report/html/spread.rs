@@ -5,7 +5,7 @@ use super::parts::{end, frame, moment, names, phase, prose, stretch};
 use crate::analysis::{Onset, Recovered};
 use crate::chart::{self, Edge, Graph, Lane, State, Stretch};
 use crate::report::figures::{clock, seconds};
-use crate::report::told::{is_plain, level, signal};
+use crate::report::told::{is_plain, level, signal, turned};
 use crate::report::{EdgeResult, Report};
 use maud::{Markup, html};
 
@@ -147,6 +147,14 @@ pub(super) fn cascade(report: &Report) -> Option<Section> {
         } @else {
             ol class="cascade" {
                 @for (n, onset) in found.cascade.iter().enumerate() { (step(onset, n + 1, first)) }
+            }
+        }
+        @if !found.turns.is_empty() {
+            p { "After that it got worse:" }
+            ul class="notes" {
+                @for turn in &found.turns {
+                    li { span class="n" { (signed(turn.at)) } " " code { (turn.edge) } ": " (prose(&turned(turn))) }
+                }
             }
         }
         @if !unmoved.is_empty() { p class="beyond" { "Beyond the blast radius: " (prose(&names(&unmoved))) "." } }
