@@ -228,9 +228,8 @@ fn a_section_with_nothing_to_say_is_not_there() {
 #[test]
 fn words_of_others_stay_words() {
     let page = render(&hostile());
-    for markup in ["<script", "<img", "alert('x')</", "\"><"] {
-        let ours = markup == "\"><";
-        assert!(ours || !page.contains(markup), "{markup}");
+    for markup in ["<script", "<img", "alert('x')</"] {
+        assert!(!page.contains(markup), "{markup}");
     }
     assert!(page.matches("&lt;script&gt;alert('x')&lt;/script&gt;").count() > 60);
     // Every one of them is a whole one: no attribute ends early.
@@ -244,7 +243,7 @@ fn nothing_is_loaded_and_nothing_runs() {
     let policy =
         page.split("Content-Security-Policy\" content=\"").nth(1).unwrap().split('"').next().unwrap();
     let style = page.split("<style>").nth(1).unwrap().split("</style>").next().unwrap();
-    assert_eq!(policy, policy::of(style).replace('\'', "'"));
+    assert_eq!(policy, policy::of(style));
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
     let own = page.replace("http://www.w3.org/2000/svg", "");
     for loads in
