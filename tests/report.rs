@@ -97,7 +97,9 @@ fn a_report_is_made_again_from_the_journal_alone() {
             let (experiment, said) = again(&held, Path::new("gone.toml"), 42, &|_| None)
                 .unwrap_or_else(|problems| panic!("{name}: {}", problems.render(false)));
             let again = build(&fold(name), &experiment, &said);
-            assert_eq!(json::render(&again), json::render(&report(name, &terms)), "{name}");
+            let first = report(name, &terms);
+            assert_eq!(json::render(&again), json::render(&first), "{name}");
+            assert_eq!(html::render(&again), html::render(&first), "{name}");
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn section(report: &Report) -> Option<Section> {
     let body = html! {
         @for (n, edge) in report.edges.iter().enumerate() { (one(report, n, edge)) }
     };
-    let lead = "All charts share one time axis. The violet line below a chart is when a fault was in force on that edge; \
+    let lead = "All charts share one time axis. The bar along the foot of a chart is when a fault was in force on that edge; \
                 a number marks when the edge fell ill.";
     Some(Section { id: "edges", title: "Edge by edge", lead, body })
 }

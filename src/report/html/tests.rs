@@ -229,9 +229,8 @@ fn a_section_with_nothing_to_say_is_not_there() {
 #[test]
 fn words_of_others_stay_words() {
     let page = render(&hostile());
-    for markup in ["<script", "<img", "alert('x')</", "\"><"] {
-        let ours = markup == "\"><";
-        assert!(ours || !page.contains(markup), "{markup}");
+    for markup in ["<script", "<img", "alert('x')</"] {
+        assert!(!page.contains(markup), "{markup}");
     }
     assert!(page.matches("&lt;script&gt;alert('x')&lt;/script&gt;").count() > 60);
     // Every one of them is a whole one: no attribute ends early.
