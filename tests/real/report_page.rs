@@ -43,7 +43,7 @@ fn is_readable(browser: &mut Browser, page: &Path, name: &str, says: &[&str]) {
 #[ignore = "needs real parts (chromium): ./check real"]
 fn the_report_of_a_cascade_is_readable_by_itself() {
     let folder = tempfile::tempdir().unwrap();
-    let short = ["run.baseline=8s", "run.fault=12s", "run.recovery=10s"].map(|set| ["--set", set]);
+    let short = ["run.baseline=5s", "run.fault=8s", "run.recovery=6s"].map(|set| ["--set", set]);
     let args = [&["demo", "--admin", "none", "--out", "out"], short.as_flattened()].concat();
     let ended = brownout(folder.path(), &args);
     let page = folder.path().join("out/report.html");
@@ -58,7 +58,7 @@ fn the_report_of_a_cascade_is_readable_by_itself() {
     ];
     is_readable(&mut browser, &page, "demo", &says);
     assert_eq!(browser.eval("document.querySelectorAll('#system .service').length"), 5);
-    assert_eq!(browser.eval("document.querySelectorAll('#system .edge.source').length"), 1);
+    assert_eq!(browser.eval("document.querySelectorAll('#system .picture .edge.source').length"), 1);
     assert!(browser.eval("document.querySelectorAll('#edges .chart').length").as_u64() >= Some(11));
 }
 

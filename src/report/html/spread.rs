@@ -2,7 +2,7 @@
 
 use super::Section;
 use super::parts::{end, frame, moment, names, phase, prose, stretch};
-use crate::analysis::{Onset, Recovered};
+use crate::analysis::{Onset, Recovered, Turn};
 use crate::chart::{self, Edge, Graph, Lane, State, Stretch};
 use crate::report::figures::{clock, seconds};
 use crate::report::told::{is_plain, level, signal, turned};
@@ -140,19 +140,20 @@ pub(super) fn cascade(report: &Report) -> Option<Section> {
         return None;
     }
     let first = found.cascade.first().map_or(0.0, |onset| onset.at);
+    let elsewhere: Vec<&Turn> =
+        found.turns.iter().filter(|turn| found.cascade.iter().all(|onset| onset.edge != turn.edge)).collect();
     let unmoved: Vec<&str> = found.unmoved.iter().map(String::as_str).collect();
     let body = html! {
         @if found.cascade.is_empty() {
             p { "No edge left the band of its baseline: as far as the edges show, the system bore it." }
         } @else {
             ol class="cascade" {
-                @for (n, onset) in found.cascade.iter().enumerate() { (step(onset, n + 1, first)) }
+                @for (n, onset) in found.cascade.iter().enumerate() { (step(report, onset, n + 1, first)) }
             }
         }
-        @if !found.turns.is_empty() {
-            p { "After that it got worse:" }
+        @if !elsewhere.is_empty() {
             ul class="notes" {
-                @for turn in &found.turns {
+                @for turn in elsewhere {
                     li { span class="n" { (signed(turn.at)) } " " code { (turn.edge) } ": " (prose(&turned(turn))) }
                 }
             }
@@ -169,7 +170,7 @@ pub(super) fn cascade(report: &Report) -> Option<Section> {
     Some(Section { id: "cascade", title: "How it spread", lead, body })
 }
 
-fn step(onset: &Onset, number: usize, first: f64) -> Markup {
+fn step(report: &Report, onset: &Onset, number: usize, first: f64) -> Markup {
     let class = if onset.source { "source" } else { "symptom" };
     html! {
         li class=(class) {
@@ -189,6 +190,9 @@ fn step(onset: &Onset, number: usize, first: f64) -> Markup {
                     @if !onset.faults.is_empty() { span class="soft" { ", under " (onset.faults.join(", ")) } }
                 }
                 @if !onset.evidence.is_empty() { p class="soft" { (prose(&onset.evidence)) } }
+                @for turn in report.findings.turns.iter().filter(|turn| turn.edge == onset.edge) {
+                    p class="turn" { span class="n" { (signed(turn.at)) } " " (prose(&turned(turn))) }
+                }
             }
         }
     }
