@@ -189,7 +189,9 @@ impl Read {
             let width = told.map_or(0.0, |(between, _)| f64::from(between.1 - between.0));
             let seen = (self.openings.len() + self.opens.len()).max(1) as f64;
             let confidence = (1.0 - 0.2 * width) * (1.0 - 0.3 / seen);
-            Claim { value: Breaker { failures, counts, open_for }, confidence }
+            // Of thresholds on systems with known truth one in ten was wrong: a queue behind the breaker hides its opening.
+            let most = if failures.is_some() { 0.85 } else { 0.95 };
+            Claim { value: Breaker { failures, counts, open_for }, confidence: confidence.min(most) }
         });
         Found { claim, open: self.open, says }
     }

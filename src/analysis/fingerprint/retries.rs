@@ -5,7 +5,7 @@
 
 use super::Claim;
 use super::calls::{Chain, View, quantile, sorted};
-use crate::telemetry::Ending;
+use crate::telemetry::{Ending, Passed};
 use std::collections::BTreeMap;
 
 /// Fewer given up calls say nothing.
@@ -135,6 +135,15 @@ fn own_departures(view: &View<'_>, chain: &Chain, timeout: Option<f64>) -> bool 
     })
 }
 
+/// When a service was done with a request: when it had answered, be it for nobody.
+fn answered(parent: &Passed) -> Option<f64> {
+    match (parent.ending, parent.zombie) {
+        (Ending::Complete, _) => Some(parent.ended()),
+        (Ending::CallerLeft, Some(longer)) => Some(parent.ended() + longer),
+        _ => None,
+    }
+}
+
 /// Whether the caller stopped of its own accord.
 fn is_given_up(view: &View<'_>, chain: &Chain, pauses: &Pauses, hindered: &[(f64, f64)]) -> bool {
     let (Some(first), Some(last)) = (view.first(chain), view.last(chain)) else { return false };
@@ -148,9 +157,8 @@ fn is_given_up(view: &View<'_>, chain: &Chain, pauses: &Pauses, hindered: &[(f64
             && !hindered.iter().any(|(from, to)| *from < until && last.ended() < *to + 0.02)
     };
     // Whoever answers at once does not even pause.
-    if let Some(parent) = view.parent(chain)
-        && parent.ending == Ending::Complete
-        && (-0.003..AT_ONCE).contains(&(parent.ended() - last.ended()))
+    if let Some(done) = view.parent(chain).and_then(answered)
+        && (-0.003..AT_ONCE).contains(&(done - last.ended()))
     {
         return free(last.ended() + 0.001);
     }
