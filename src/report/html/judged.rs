@@ -59,11 +59,12 @@ fn row(report: &Report, check: &CheckResult, base: Option<&CheckResult>, before:
             td { (prose(&check.subject())) }
             td { (check.phase) }
             @if before { td class="n soft" { (or_dash(base.and_then(CheckResult::seen))) } }
-            td class=(if check.met == Some(false) { "n bad" } else { "n" }) {
+            @let words = if check.observed_text.is_some() { "said" } else { "n" };
+            td class=(if check.met == Some(false) { format!("{words} bad") } else { words.to_owned() }) {
                 (or_dash(check.seen()))
                 @if let Some(compared) = compared { " " span class="soft small" { (compared) } }
             }
-            td class="n" { (check.expected()) }
+            td class=(if check.expected_text.is_some() { "said" } else { "n" }) { (check.expected()) }
             td { (quote(report, check.line)) }
         }
         @if let Some(reason) = &check.reason { tr class="why" { td {} td colspan="7" class="soft" { (prose(reason)) } } }

@@ -14,7 +14,7 @@ const MANY: u32 = 8;
 
 pub(super) fn section(report: &Report) -> Option<Section> {
     let mut all: Vec<&Recovery> = report.findings.recovery.iter().collect();
-    if all.is_empty() {
+    if all.iter().all(|one| one.state == Recovered::Unmeasured) && report.findings.cascade.is_empty() {
         return None;
     }
     // The first to come back first; who did not, after them; of whom nobody can tell, last.

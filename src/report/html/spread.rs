@@ -113,23 +113,23 @@ fn ill(report: &Report, n: usize, onset: &Onset) -> Lane {
     let from = moment(report, onset.at);
     let heal = phase(report, "recovery").map_or(end(report), |recovery| recovery.from);
     let recovery = report.findings.recovery.iter().find(|one| one.edge == onset.edge);
-    let to = match recovery.map(|one| (one.state, one.within)) {
-        Some((Recovered::Recovered, Some(within))) => heal + within,
-        Some((Recovered::Not, _)) => end(report),
-        _ => heal,
+    let (to, open) = match recovery.map(|one| (one.state, one.within)) {
+        Some((Recovered::Recovered, Some(within))) => (heal + within, false),
+        Some((Recovered::Not, _)) => (end(report), false),
+        _ => (heal, true),
     };
     let text = format!("{} was ill {}", onset.edge, stretch(from, Some(to)));
-    Lane {
-        name: format!("{} is ill", onset.edge),
-        stretches: vec![
-            if onset.source {
-                Stretch::Ill(from, to.max(from), text.clone())
-            } else {
-                Stretch::Followed(from, to.max(from), text.clone())
-            },
-            Stretch::Mark(from, (n + 1).to_string(), text),
-        ],
+    let to = to.max(from);
+    let mut stretches = vec![if onset.source {
+        Stretch::Ill(from, to, text.clone())
+    } else {
+        Stretch::Followed(from, to, text.clone())
+    }];
+    if open && end(report) > to {
+        stretches.push(Stretch::Odd(to, end(report), "whether it came back cannot be told".into()));
     }
+    stretches.push(Stretch::Mark(from, (n + 1).to_string(), text));
+    Lane { name: format!("{} is ill", onset.edge), stretches }
 }
 
 /// The cascade, the source first.
@@ -144,7 +144,9 @@ pub(super) fn cascade(report: &Report) -> Option<Section> {
         found.turns.iter().filter(|turn| found.cascade.iter().all(|onset| onset.edge != turn.edge)).collect();
     let unmoved: Vec<&str> = found.unmoved.iter().map(String::as_str).collect();
     let body = html! {
-        @if found.cascade.is_empty() {
+        @if found.cascade.is_empty() && unmoved.is_empty() {
+            p { "Nothing can be said of any edge." }
+        } @else if found.cascade.is_empty() {
             p { "No edge left the band of its baseline: as far as the edges show, the system bore it." }
         } @else {
             ol class="cascade" {

@@ -311,3 +311,23 @@ fn what_a_page_says_of_a_cascade() {
         assert!(page.contains(says), "{says}");
     }
 }
+
+#[test]
+fn what_cannot_be_told_is_not_claimed() {
+    let mut report = hostile();
+    report.findings = found("provider");
+    report.findings.recovery.truncate(1);
+    report.findings.recovery[0].state = Recovered::Unmeasured;
+    let page = render(&report);
+    assert!(
+        page.contains("Whether <code>provider</code> and <code>provider</code> came back cannot be told.")
+    );
+    assert!(page.contains("cannot be told of 2 edges") && !page.contains("All was as before"));
+    assert!(page.contains("<title>whether it came back cannot be told</title>"));
+    report.findings = Findings::default();
+    report.findings.unjudged = [("front".to_owned(), "it had no traffic".to_owned())].into();
+    let page = render(&report);
+    assert!(page.contains("Nothing can be said of any edge.") && !page.contains("bore it"));
+    report.findings.unmoved = vec!["back".into()];
+    assert!(render(&report).contains("the system bore it"));
+}

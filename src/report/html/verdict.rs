@@ -9,6 +9,8 @@ use crate::report::{Exit, Report, Verdict};
 use crate::units::Unit;
 use maud::{Markup, html};
 
+/// Fewer attempts per request are no amplification worth a figure.
+const REPEATS: f64 = 1.05;
 /// So many reasons stand under the verdict; the rest is below anyway.
 const REASONS: usize = 8;
 
@@ -106,16 +108,14 @@ fn short(report: &Report) -> Option<String> {
     if sources.len() > 1 {
         text += &format!(" {} are sources by themselves.", names(&sources));
     }
-    let not: Vec<&str> = found
-        .recovery
-        .iter()
-        .filter(|one| one.state == Recovered::Not)
-        .map(|one| one.edge.as_str())
-        .collect();
-    if !not.is_empty() {
-        text += &format!(" {} did not come back.", names(&not));
-    } else if let Some((within, _)) = slowest(report) {
-        text += &format!(" All was as before {} after heal.", seconds(within));
+    let of = |state| found.recovery.iter().filter(move |one| one.state == state).map(|one| one.edge.as_str());
+    let not: Vec<&str> = of(Recovered::Not).collect();
+    let open = open(report);
+    match (not.is_empty(), open.is_empty(), slowest(report)) {
+        (false, ..) => text += &format!(" {} did not come back.", names(&not)),
+        (_, false, _) => text += &format!(" Whether {} came back cannot be told.", names(&open)),
+        (.., Some((within, _))) => text += &format!(" All was as before {} after heal.", seconds(within)),
+        (.., None) => {}
     }
     Some(text)
 }
@@ -148,7 +148,7 @@ fn figures(report: &Report) -> Markup {
         .amplification
         .iter()
         .filter(|one| one.phase == "fault")
-        .filter_map(|one| Some((one.amplification?, one)))
+        .filter_map(|one| Some((one.amplification.filter(|times| *times >= REPEATS)?, one)))
         .max_by(|a, b| a.0.total_cmp(&b.0));
     if let Some((times, one)) = worst {
         tiles.push((
@@ -167,7 +167,7 @@ fn figures(report: &Report) -> Markup {
     }
     html! {
         @if !tiles.is_empty() {
-            dl class="tiles" {
+            dl class=(if tiles.len() < 4 { "tiles few" } else { "tiles" }) {
                 @for (name, figure, what) in tiles {
                     div { dt { (name) } dd { strong { (figure) } span { (what) } } }
                 }
@@ -182,13 +182,23 @@ fn slowest(report: &Report) -> Option<(f64, &str)> {
     back.filter_map(|one| Some((one.within?, one.edge.as_str()))).max_by(|a, b| a.0.total_cmp(&b.0))
 }
 
+/// The edges that fell ill and of which nobody can tell whether they came back.
+fn open(report: &Report) -> Vec<&str> {
+    let told = |edge: &str| {
+        report.findings.recovery.iter().any(|one| one.edge == edge && one.state != Recovered::Unmeasured)
+    };
+    report.findings.cascade.iter().map(|onset| onset.edge.as_str()).filter(|edge| !told(edge)).collect()
+}
+
 fn recovery(report: &Report) -> Option<(&'static str, String, String)> {
     let not = report.findings.recovery.iter().filter(|one| one.state == Recovered::Not).count() as u64;
-    match (not, slowest(report)) {
-        (0, None) => None,
-        (0, Some((within, edge))) => {
+    let open = open(report).len() as u64;
+    match (not, open, slowest(report)) {
+        (0, 0, None) => None,
+        (0, 0, Some((within, edge))) => {
             Some(("recovery", seconds(within), format!("after heal; slowest: {edge}")))
         }
-        (not, _) => Some(("recovery", "no".into(), format!("{} did not come back", plural(not, "edge")))),
+        (0, open, _) => Some(("recovery", "?".into(), format!("cannot be told of {}", plural(open, "edge")))),
+        (not, ..) => Some(("recovery", "no".into(), format!("{} did not come back", plural(not, "edge")))),
     }
 }
