@@ -1,6 +1,6 @@
 //! What is kept of every single exchange, for the analysis: all of it, or one logical request in so many if there are too many.
 //!
-//! Invariants: at most [`RATE`] exchanges a second are kept in the long run; attempts of one logical request are kept together
+//! Invariants: at most `RATE` exchanges a second are kept in the long run; attempts of one logical request are kept together
 //! or not at all, on every edge; what is kept at a coarser step is kept at every finer one. Pure: it is told the time.
 
 use super::{Exchange, Identity, Passed};

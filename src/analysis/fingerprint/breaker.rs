@@ -160,7 +160,7 @@ impl Read {
         }
         let open_for = self.open_for();
         let (told, why) = match self.threshold(view) {
-            Ok(told) => (Some(told), ""),
+            Ok(told) => (Some(told), String::new()),
             Err(why) => (None, why),
         };
         let failures = told.map(|(between, _)| (between.0 + between.1) / 2);
@@ -197,9 +197,9 @@ impl Read {
     }
 
     /// Between which numbers of failures it opens, and what is counted.
-    fn threshold(&self, view: &View<'_>) -> Result<(Between, Option<Counted>), &'static str> {
+    fn threshold(&self, view: &View<'_>) -> Result<(Between, Option<Counted>), String> {
         if self.openings.is_empty() {
-            return Err("its opening was not seen");
+            return Err("its opening was not seen".into());
         }
         // Where calls also cease because all workers are stuck, only a refusal with nothing under way counts.
         let strict = self.crowded > 0;
@@ -215,21 +215,28 @@ impl Read {
         let retried = view.telling && most_attempts(view) > 1;
         let (between, counts) = match (attempts, calls) {
             (_, Some(calls)) if self.around => (calls, Some(Counted::Calls)),
-            _ if self.around => return Err("no number explains every opening"),
+            _ if self.around => return Err("no number explains every opening".into()),
             (Some(attempts), _) if !retried => (attempts, None),
-            (Some(_), _) if view.merged => return Err("ids do not tell calls apart"),
+            (Some(_), _) if view.merged => return Err("ids do not tell calls apart".into()),
             // Of calls with several attempts, so many are failures of whole calls rather, whose end was not seen.
-            (Some(attempts), None) if attempts.1 > 40 => return Err("too many failures fall together"),
+            (Some(attempts), None) if attempts.1 > 40 => return Err("too many failures fall together".into()),
             (Some(attempts), None) => (attempts, Some(Counted::Attempts)),
             (None, Some(calls)) if retried && !view.merged => (calls, Some(Counted::Calls)),
             (Some(attempts), Some(calls)) if attempts == calls => (attempts, None),
-            (Some(_), Some(_)) => return Err("failures of attempts and of whole calls explain it alike"),
-            _ => return Err("no number explains every opening"),
+            // Nobody sets a threshold of so many attempts: where as few whole calls explain it, they do.
+            (Some(attempts), Some(calls)) if attempts.0 > 40 && calls.1 <= 20 => {
+                (calls, Some(Counted::Calls))
+            }
+            (Some(_), Some(_)) => {
+                return Err("failures of attempts and of whole calls explain it alike".into());
+            }
+            _ => return Err("no number explains every opening".into()),
         };
-        // One opening alone must leave no choice.
-        let seen_once = self.openings.len() == 1 && between.0 != between.1;
+        // One opening alone must leave no choice but one: either is right but for one failure.
+        let seen_once = self.openings.len() == 1 && between.1 - between.0 > 1;
         if seen_once || between.1 - between.0 >= TOO_MANY {
-            return Err("several failures fall together");
+            let of = if counts == Some(Counted::Calls) { "whole calls" } else { "attempts" };
+            return Err(format!("{} to {} failed {of} explain it", between.0, between.1));
         }
         Ok((between, counts))
     }

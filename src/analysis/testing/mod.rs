@@ -49,7 +49,9 @@ pub(crate) fn simulate(system: &System) -> Simulated {
     for (place, (edge, state)) in system.edges.iter().zip(sim.edges).enumerate() {
         let mut exchanges = state.rows;
         exchanges.sort_by(|a, b| a.began.total_cmp(&b.began));
-        let (onset, half, well) = sickness(&exchanges, truth.ill, end);
+        let mut all = [exchanges.as_slice(), &state.cut].concat();
+        all.sort_by(|a, b| a.began.total_cmp(&b.began));
+        let (onset, half, well) = sickness(&all, truth.ill, end);
         truth.edges[place].onset = onset;
         truth.edges[place].half_since = half;
         truth.edges[place].well_since = well;

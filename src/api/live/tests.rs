@@ -212,7 +212,7 @@ fn the_cascade_lights_up_and_goes_out() {
     scene.now = 25.0;
     assert!(scene.piece("story").contains("The fault is on, and every edge is as it was."));
     scene.findings.cascade = vec![onset("provider", 1.5, true), onset("checkout", 3.0, false)];
-    assert_eq!(scene.piece("story"), "provider is the source, 1.5 s into the fault; all 2 edges fell ill.");
+    assert_eq!(scene.piece("story"), "provider is the source, 1.5s into the fault; all 2 edges fell ill.");
     let graph = scene.piece("graph");
     assert!(graph.contains("edge source") && graph.contains("edge symptom") && !graph.contains("edge calm"));
     let cascade = scene.piece("cascade");
