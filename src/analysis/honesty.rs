@@ -28,7 +28,8 @@ pub(super) fn of(traffic: &Traffic, graph: &Graph, stalls: &Stalls) -> Honesty {
         .flat_map(|edge| &edge.exchanges)
         .filter(|it| !it.hit && it.timed && it.ending == Ending::Complete && it.origin == Origin::Upstream)
         .filter(|it| !stalls.touch(it.began, it.ended()))
-        .filter_map(|it| Some((it.took - it.upstream? - it.held).max(0.0)))
+        // Of those that were not measured, request and answer have the same ends on both sides.
+        .filter_map(|it| Some(it.took - it.upstream? - it.held).filter(|own| *own > 1e-9))
         .collect();
     let enough = own.len() >= LEAST;
     let mut overhead = |share| if enough { quantile(&mut own, share) } else { None };

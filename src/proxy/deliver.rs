@@ -43,6 +43,7 @@ pub(super) async fn deliver(
         || record.tee.is_some()
         || struck.as_ref().is_some_and(|struck| shape::is_needed(&struck.decision))
     {
+        record.measured = None;
         return Box::pin(shape::deliver(caller, intake, record, upload, up, struck, answer, sent)).await;
     }
     record.exchange.status = answer.status;
@@ -72,7 +73,11 @@ pub(super) async fn deliver(
             let outcome = match caller.write_all(head).await {
                 Err(error) => Delivered::CallerGone(error),
                 Ok(()) if stream.ready == 0 && stream.body.is_done() => Delivered::Whole,
-                Ok(()) => stream.relay(caller, upload, &mut up, struck, record).await,
+                Ok(()) => {
+                    // the rest of the answer is still to come
+                    record.measured = None;
+                    stream.relay(caller, upload, &mut up, struck, record).await
+                }
             };
             record.exchange.bytes_down += stream.payload;
             outcome

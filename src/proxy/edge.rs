@@ -83,6 +83,8 @@ pub(super) struct EdgeHere {
     pub here: Rc<Here>,
     /// What is under way may be overtaken by a freeze.
     pub overtakes: Cell<bool>,
+    /// Exchanges since the last one of which Brownout's own part was measured.
+    unmeasured: Cell<u32>,
     routes: Routes,
     /// Where faults lead instead, for as long as something goes there.
     elsewhere: RefCell<Vec<Routes>>,
@@ -90,6 +92,13 @@ pub(super) struct EdgeHere {
 }
 
 impl EdgeHere {
+    /// Whether Brownout's own part of this exchange is measured: of one in sixteen, because looking at the clock costs something.
+    pub(super) fn measures(&self) -> bool {
+        let count = self.unmeasured.get() + 1;
+        self.unmeasured.set(count % 16);
+        count == 16
+    }
+
     pub(super) fn new(
         shared: Arc<EdgeShared>,
         recorder: EdgeRecorder,
@@ -101,6 +110,7 @@ impl EdgeHere {
             elsewhere: RefCell::default(),
             worker,
             overtakes: Cell::new(false),
+            unmeasured: Cell::new(0),
             in_flight: Handful::new(shared.in_flight.clone()),
             connections: Handful::new(shared.connections.clone()),
             recorder,

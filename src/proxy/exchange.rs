@@ -30,6 +30,8 @@ pub(super) struct Record {
     pub print: Option<Box<Print>>,
     /// For how long faults had held it when the upstream was called.
     pub held_before: Duration,
+    /// Of one whose own part is measured: when its request had been sent, and when its answer had come whole.
+    pub measured: Option<(Instant, Instant)>,
     permit: bool,
 }
 
@@ -64,6 +66,7 @@ impl Record {
             tee: None,
             print: None,
             held_before: Duration::ZERO,
+            measured: None,
             permit: false,
             ended: None,
             edge: edge.clone(),
@@ -90,6 +93,7 @@ impl Record {
 
     /// For how long the upstream has been at it, without what faults held back meanwhile.
     pub(super) fn upstream_took(&self, sent: Instant, now: Instant) -> Duration {
+        let (sent, now) = self.measured.unwrap_or((sent, now));
         let held = self.exchange.waited.saturating_sub(self.held_before);
         now.saturating_duration_since(sent).saturating_sub(held)
     }

@@ -107,7 +107,9 @@ async fn carry(
         // as in a direct connection, also when it ended while the upstream was called
         socket::finish_sending(up.stream());
     }
+    let called = (struck.is_none() && edge.measures()).then(Instant::now);
     let received = receive(caller, intake, &mut upload, &mut up).await;
+    record.measured = called.map(|called| (called, Instant::now()));
     upload.tell(struck.as_deref_mut(), record);
     frost::stopped(&mut upload, &mut struck, record);
     let next = match received {

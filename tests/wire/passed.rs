@@ -408,3 +408,16 @@ fn a_caller_that_leaves_while_nobody_takes_its_body_left_then() {
     assert_eq!((passed.ending, passed.origin), (Ending::CallerLeft, Origin::Client));
     assert!(passed.took >= 0.3 && passed.took < left + 0.4, "{passed:?} left after {left}");
 }
+
+#[test]
+fn of_one_exchange_in_sixteen_it_is_known_what_it_spent_in_brownout_itself() {
+    let upstream = Upstream::answering(ok("hi"));
+    let proxy = before(upstream.at).start();
+    let reader = Reader::of(&proxy);
+    // as many connections as make sixteen on one worker at least
+    (0..64).for_each(|_| ask(&proxy, "/", "", ""));
+    let own: Vec<f64> = reader.wait(64).iter().map(|passed| passed.took - passed.upstream.unwrap()).collect();
+    assert!(own.iter().all(|own| *own >= 0.0), "{own:?}");
+    let measured = own.iter().filter(|own| **own > 0.0).count();
+    assert!((1..=4).contains(&measured), "{own:?}");
+}
