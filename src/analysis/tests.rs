@@ -443,3 +443,73 @@ fn retry_after_is_honoured_or_not() {
     assert_eq!(found[0].retry_after_honoured, Some(0.75));
     assert_eq!(found[0].amplification, Some(2.0));
 }
+
+/// Ill from 17 s on: late, given up from 20 s, failed from 25 s, not called from 28 to 31 s, and five at once since 18 s.
+fn turning() -> (Traffic, Findings) {
+    let at = |t: f64, u: f64| match t {
+        t if (28.0..31.0).contains(&t) => None,
+        t if (25.0..35.0).contains(&t) => Some(failed(t, 0.01)),
+        t if (20.0..25.0).contains(&t) => Some(left(t, 0.1)),
+        t if (17.0..20.0).contains(&t) => Some(well(t, 0.2)),
+        t => Some(usual(t, u)),
+    };
+    let mut run = traffic(vec![edge("a", ("x", "y"), 20.0, at), edge("b", ("x", "z"), 20.0, at)]);
+    let level = |t: f64| if (18.0..24.0).contains(&t) { 5 } else { 1 };
+    run.edges[0].gauges = (1..200)
+        .map(|n| f64::from(n) / 4.0)
+        .map(|t| Gauge { t, in_flight: level(t), connections: 0 })
+        .collect();
+    let onset = Onset {
+        edge: "a".into(),
+        at: 2.0,
+        signal: Signal::Latency,
+        baseline: 0.015,
+        observed: 0.2,
+        source: true,
+        after: None,
+        faults: vec![],
+        evidence: String::new(),
+    };
+    let caller = Fingerprint {
+        edge: "a".into(),
+        pool: Some(5),
+        breaker: Some(Breaker { failures: None, counts: None, open_for: Some(3.0) }),
+        ..Fingerprint::default()
+    };
+    (run, Findings { cascade: vec![onset], fingerprints: vec![caller], ..Findings::default() })
+}
+
+#[test]
+fn an_illness_is_told_with_the_turns_it_takes() {
+    let (run, findings) = turning();
+    let turns = turns::of_all(&run, &findings);
+    let told: Vec<_> = turns.iter().map(|turn| (turn.edge.as_str(), turn.what)).collect();
+    assert_eq!(
+        told,
+        [("a", Turned::Full), ("a", Turned::GivenUp), ("a", Turned::Failing), ("a", Turned::Ceased)],
+        "of edges that are not ill nothing is told"
+    );
+    for (turn, at) in turns.iter().zip([2.75, 5.1, 10.01, 12.95]) {
+        assert!((turn.at - at).abs() < 0.06, "{turn:?}");
+    }
+}
+
+#[test]
+fn what_the_baseline_knows_is_no_turn() {
+    let (mut run, mut findings) = turning();
+    // one in twenty fails and one in twenty is given up at all times, and as many were at once before
+    for (n, passed) in run.edges[0].exchanges.iter_mut().filter(|passed| passed.began < 15.0).enumerate() {
+        match n % 20 {
+            3 => *passed = failed(passed.began, 0.01),
+            9 => *passed = left(passed.began, 0.1),
+            _ => {}
+        }
+    }
+    run.edges[0].gauges[10].in_flight = 5;
+    let told = |findings: &Findings| {
+        turns::of_all(&run, findings).into_iter().map(|turn| turn.what).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&findings), [Turned::Ceased]);
+    findings.fingerprints.clear();
+    assert!(told(&findings).is_empty(), "without a breaker that showed, silence is no turn");
+}

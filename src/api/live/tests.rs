@@ -218,7 +218,7 @@ fn the_cascade_lights_up_and_goes_out() {
     let cascade = scene.piece("cascade");
     let place = |name: &str| cascade.find(&format!("<strong>{name}</strong>")).unwrap();
     assert!(place("provider") < place("checkout"));
-    assert!(cascade.contains("latency 20 ms → 500 ms, after provider") && cascade.contains("+1.5 s"));
+    assert!(cascade.contains("latency 20ms → 500ms, after provider") && cascade.contains("+1.5s"));
     let page = scene.page();
     assert!(page.contains("provider fell ill: number 1"), "the charts have a mark");
     let back = |edge: &str| Recovery {
