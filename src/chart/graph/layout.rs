@@ -286,6 +286,8 @@ impl Net {
                     let y = self.port(*node, edge, false, false);
                     points.extend([(left, y), (at.x - at.w / 2.0, y)]);
                 }
+                // To itself: no further than to the sign on it.
+                What::Words(_) if chain.len() == 2 => points.extend([(left, at.y), (at.x, at.y)]),
                 What::Words(_) | What::Thread => points.extend([(left, at.y), (right, at.y)]),
             }
         }

@@ -40,7 +40,7 @@ pub(super) fn head(report: &Report) -> Markup {
             @if let Some(text) = short(report) { p class="short" { (prose(&text)) } }
             (figures(report))
             p class="facts" {
-                span { "run " code { (report.run) } }
+                @if !report.run.is_empty() { span { "run " code { (report.run) } } }
                 span { (report.started.split('.').next().unwrap_or_default().replace('T', " ")) " UTC" }
                 span { "lasted " (clock(end(report))) }
                 span { "seed " (report.seed) }
