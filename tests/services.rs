@@ -63,9 +63,10 @@ impl Home {
             String::from_utf8_lossy(&again.stderr)
         );
         let junit = fs::read_to_string(self.path("out/junit.xml")).unwrap();
+        let page = fs::read_to_string(self.path("out/report.html")).unwrap();
         let said = [out.stdout, out.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
         let code = out.status.code().unwrap();
-        (code, serde_json::from_str(&report).unwrap(), [said, report, journal, junit].concat())
+        (code, serde_json::from_str(&report).unwrap(), [said, report, journal, junit, page].concat())
     }
 
     fn started(&self) -> Vec<String> {
