@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -17,9 +18,21 @@ use tokio::time::Instant;
 /// No wait of a test is longer: machines of CI are slow, but not for ever.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An address nobody listens on at this moment.
+/// An address nobody listens on, and that the system gives to no connection meanwhile: it is below those it picks itself.
 pub(crate) fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let first = range.split_whitespace().next().and_then(|port| port.parse().ok()).unwrap_or(32_768u16);
+    let low = 10_240.min(first / 2);
+    let start = (std::process::id() as u16).wrapping_mul(61);
+    for _ in low..first {
+        // no two callers are given the same
+        let port = low + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % (first - low);
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return listener.local_addr().unwrap();
+        }
+    }
+    panic!("no port is free");
 }
 
 /// Asks until there is an answer.
