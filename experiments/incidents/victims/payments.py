@@ -122,7 +122,7 @@ class Payments:
             if admitted == "no":
                 continue
             calls += 1
-            headers = {"idempotency-key": name}
+            headers = {"idempotency-key": name, "x-request-id": name}
             paid = await self.provider.status("POST", "/v1/charges", headers, self.timeout) == 200
             if admitted == "trial":
                 self.trying = False
