@@ -1,9 +1,10 @@
 //! The picture: what goes where in the room there is. Pure; the more room, the more of it.
 
 use super::{Row, SHOWN, Service, Stands, View};
-use crate::analysis::{Onset, Recovered, Signal};
+use crate::analysis::{Onset, Recovered, Turn};
 use crate::model::Phase;
 use crate::report::figures::{clock, fit, number, seconds, share};
+use crate::report::told;
 use crate::units::Unit;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -220,7 +221,7 @@ fn state_of(view: &View, row: &Row) -> Span<'static> {
     }
 }
 
-/// The cascade, the earliest first.
+/// The cascade and its turns, the earliest first.
 fn spread(view: &View, wide: bool) -> Vec<Line<'static>> {
     let route = |name: &str| {
         let row = view.edges.iter().find(|row| wide && row.name == name);
@@ -239,30 +240,22 @@ fn spread(view: &View, wide: bool) -> Vec<Line<'static>> {
             name,
             route(&onset.edge).dim(),
             why.into(),
-            format!(": {}, was {}", signal(onset, onset.observed), value(onset, onset.baseline)).into(),
+            format!(": {}", told::symptom(onset)).into(),
         ])
     };
-    view.findings.cascade.iter().map(line).collect()
-}
-
-fn signal(onset: &Onset, observed: f64) -> String {
-    let what = match onset.signal {
-        Signal::Errors => "failures",
-        Signal::Latency => "latency",
-        Signal::InFlight => "in flight",
-        Signal::Rate => "rate",
-        Signal::Connections => "connections",
+    let turn = |turn: &Turn| {
+        let at = format!("{:>8}  ", format!("+{:.1}s", turn.at / view.scale)).dim();
+        Line::from(vec![
+            at,
+            Span::raw(turn.edge.clone()).yellow(),
+            format!(": {}", told::turned(turn)).into(),
+        ])
     };
-    format!("{what} {}", value(onset, observed))
-}
-
-fn value(onset: &Onset, value: f64) -> String {
-    match onset.signal {
-        Signal::Errors => share(value),
-        Signal::Latency => seconds(value),
-        Signal::Rate => number(Unit::PerSecond, value),
-        Signal::InFlight | Signal::Connections => number(Unit::Count, value),
-    }
+    let mut all: Vec<(f64, Line<'static>)> =
+        view.findings.cascade.iter().map(|onset| (onset.at, line(onset))).collect();
+    all.extend(view.findings.turns.iter().map(|one| (one.at, turn(one))));
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    all.into_iter().map(|(_, line)| line).collect()
 }
 
 fn service(service: &Service) -> Line<'static> {

@@ -1,7 +1,7 @@
 //! The screen of a run as text, at the size of an old terminal and at others.
 
 use super::*;
-use crate::analysis::{Onset, Recovered, Recovery, Signal};
+use crate::analysis::{Onset, Recovered, Recovery, Signal, Turn, Turned};
 use crate::run::testing::{experiment, window};
 use crate::telemetry::{EnvShown, StartReason};
 use insta::assert_snapshot;
@@ -60,6 +60,12 @@ fn ill(view: &mut View) {
             onset("provider", 0.52, Signal::Latency, 0.052, 1.5, None),
             onset("checkout", 3.9, Signal::Errors, 0.0, 0.87, Some("provider")),
         ],
+        turns: vec![Turn {
+            edge: "provider".into(),
+            at: 1.1,
+            what: Turned::GivenUp,
+            evidence: "12 of 12 gave up within 2 s".into(),
+        }],
         ..Findings::default()
     });
 }
